@@ -1,0 +1,83 @@
+"""
+Every exception that the bench raises on purpose.
+
+::
+
+    BenchError                 told in one sentence; the exit code is the class's
+    ├── WrongUsage         2   the user asked for what cannot be; asking differently helps
+    │   ├── LabExists          a second `up` of a lab that runs
+    │   ├── LabNotRunning      a verb that needs a lab, without one
+    │   └── PortInUse          a port that was asked for is taken
+    ├── CannotRun          3   this machine or target lacks something; nothing ran
+    │   ├── MissingTools       programs or rights, with the one command that brings them
+    │   └── NoSpace            the disk is too full
+    └── BenchBroke         4   the bench failed at its own work
+        ├── BuildFailed        a part of the lab did not build
+        ├── BrokenCache        a file in the cache is not what was put there
+        ├── LabFailed          a part of the lab did not come up, or died
+        └── DeadlineExceeded   a condition was waited for and did not come true
+
+A message says the fact, the place, and the next step. A library's exception is the cause (``raise … from error``).
+"""
+
+from typing import ClassVar
+
+
+class BenchError(Exception):
+    """Base of all that the bench raises on purpose; the command line prints the message and exits with `exit_code`."""
+
+    exit_code: ClassVar[int] = 4
+
+
+class WrongUsage(BenchError):
+    """The user asked for what cannot be; asking differently helps."""
+
+    exit_code = 2
+
+
+class LabExists(WrongUsage):
+    """A second `up` of a lab that runs."""
+
+
+class LabNotRunning(WrongUsage):
+    """A verb that needs a running lab found none."""
+
+
+class PortInUse(WrongUsage):
+    """A port that was asked for is taken by another program."""
+
+
+class CannotRun(BenchError):
+    """This machine or target lacks something; nothing ran."""
+
+    exit_code = 3
+
+
+class MissingTools(CannotRun):
+    """Programs, kernel features or rights that the lab needs are missing."""
+
+
+class NoSpace(CannotRun):
+    """The disk has too little room for what was asked."""
+
+
+class BenchBroke(BenchError):
+    """The bench failed at its own work; says nothing about the cluster."""
+
+    exit_code = 4
+
+
+class BuildFailed(BenchBroke):
+    """A part of the lab did not build."""
+
+
+class BrokenCache(BenchBroke):
+    """A file in the cache is not what was put there."""
+
+
+class LabFailed(BenchBroke):
+    """A part of the lab did not come up, or died."""
+
+
+class DeadlineExceeded(BenchBroke):
+    """A condition was waited for and did not come true in time."""

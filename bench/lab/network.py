@@ -1,0 +1,13 @@
+"""The addresses of a lab. All lie in 198.18.0.0/15, the range reserved for benchmarking: none is ever anybody's."""
+
+from typing import Final
+
+BRIDGE: Final = "lab0"
+BRIDGE_ADDRESS: Final = "198.18.0.1"
+"""Of the lab itself on the pods' network; the API server advertises it, nodes report it as InternalIP."""
+POD_NETWORK: Final = "198.18.0.0/16"
+SERVICE_NETWORK: Final = "198.19.0.0/16"
+API_SERVICE_ADDRESS: Final = "198.19.0.1"
+DNS_SERVICE_ADDRESS: Final = "198.19.0.10"
+API_PORT: Final = 6443
+CLUSTER_DOMAIN: Final = "cluster.local"
