@@ -1,4 +1,4 @@
-"""What a lab is asked to be: its size, its devices, its intervals. Chosen once at `up`, read by every process of the lab."""
+"""What a lab is asked to be: size, devices, intervals. Chosen once at `up`, read by every process of the lab."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ class LabConfig:
     time_slices: int = 1
     """Pods that may share one device of the device plugin (1: no sharing)."""
     mig_profile: str = ""
-    """Split every device of the device plugin into instances of this profile, for instance ``1g.10gb`` (empty: no MIG)."""
+    """Instances into which every device of the device plugin is split, as ``1g.10gb`` (empty: no MIG)."""
     gpu_cores: float = 0.4
     """CPU cores that are 100 % of one device, and the quota of the pods that hold it. Four fit on two cores."""
     exporter_interval_seconds: float = 30.0

@@ -40,7 +40,7 @@ class LabPaths:
 
     @property
     def bin(self) -> Path:
-        """Links to the programs that this lab runs, by the names that they have upstream (``kube-apiserver``, ``kubectl`` …)."""
+        """Links to the programs that this lab runs, by their upstream names (``kube-apiserver``, ``kubectl`` …)."""
         return self.root / "bin"
 
     @property

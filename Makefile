@@ -1,0 +1,60 @@
+# `make help` lists the targets. Each sets up what it needs and says what it does.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+say = @printf '\033[1m== %s\033[0m\n' "$(1)"
+
+.PHONY: help
+help: ## what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: system
+system: ## what the machine itself must have: as root on Debian it is installed, otherwise all that is missing is named
+	@./system-packages
+
+.venv/.installed: pyproject.toml $(wildcard setup.py) | system
+	$(call say,Python packages into .venv)
+	@test -x $(BIN)/python || python3 -m venv .venv
+	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+.PHONY: setup
+setup: .venv/.installed ## the command at .venv/bin/bench
+
+.PHONY: demo
+demo: setup ## bring up the lab, look at it, take it down
+	$(call say,The lab: a Kubernetes control plane with simulated GPUs (built at the first time: about 15 minutes))
+	@$(BIN)/bench lab build
+	@$(BIN)/bench lab up --name demo
+	@$(BIN)/bench lab status --name demo; status=$$?; \
+	$(BIN)/bench lab exec --name demo kubectl get nodes,pods --all-namespaces || status=$$?; \
+	$(BIN)/bench lab down --name demo && exit $$status
+
+.PHONY: check
+check: setup ## lint, format, types, import contracts
+	$(call say,ruff: mypy: import contracts)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: unit
+unit: setup ## the unit tests, without a lab
+	$(call say,Unit tests)
+	@$(BIN)/python -m pytest tests/unit --timeout 30
+
+.PHONY: test
+test: check unit ## all checks and tests; brings up labs, and builds their programs at the first time
+	$(call say,The lab\'s programs)
+	@$(BIN)/bench lab build
+	$(call say,Tests on the lab)
+	@$(BIN)/python -m pytest tests --ignore tests/unit --timeout 300
+
+.PHONY: bench-lab
+bench-lab: setup ## measure the lab itself against its budgets; writes results/bench-lab
+	@$(BIN)/bench lab build
+	@$(BIN)/python -m tests.lab.bench_lab
+
+.PHONY: bench-load
+bench-load: setup ## measure the load generator against its gates; writes results/bench-load
+	@$(BIN)/python -m tests.bench.gates
