@@ -1,12 +1,13 @@
 // Command controlplane is etcd and the Kubernetes control plane in one file.
 //
 // One binary links the libraries they share once, which is what makes it cheap to build. The program that runs is
-// chosen by the first argument; every program parses its own flags, unchanged.
+// chosen by the name it is called by (a link to the binary), or else by the first argument; every program parses its own flags, unchanged.
 package main
 
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"go.etcd.io/etcd/server/v3/etcdmain"
@@ -29,13 +30,17 @@ var programs = map[string]func() *cobra.Command{
 }
 
 func main() {
-	if len(os.Args) < 2 {
-		fmt.Fprintln(os.Stderr, "usage: controlplane etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kube-proxy|kubectl [flags]")
-		os.Exit(2)
+	name := filepath.Base(os.Args[0])
+	if _, known := programs[name]; !known && name != "etcd" {
+		// Not called by the name of a program: the first argument is the name.
+		if len(os.Args) < 2 {
+			fmt.Fprintln(os.Stderr, "usage: controlplane etcd|kube-apiserver|kube-controller-manager|kube-scheduler|kube-proxy|kubectl [flags]")
+			os.Exit(2)
+		}
+		name = os.Args[1]
+		// Each program reads os.Args itself (kubectl for its plugins, etcd for all), so it gets them as if it stood alone.
+		os.Args = append([]string{name}, os.Args[2:]...)
 	}
-	name := os.Args[1]
-	// Each program reads os.Args itself (kubectl for its plugins, etcd for all), so it gets them as if it stood alone.
-	os.Args = append([]string{name}, os.Args[2:]...)
 	if name == "etcd" {
 		etcdmain.Main(os.Args)
 		return
