@@ -7,14 +7,24 @@ Every exception that the bench raises on purpose.
     ├── WrongUsage         2   the user asked for what cannot be; asking differently helps
     │   ├── LabExists          a second `up` of a lab that runs
     │   ├── LabNotRunning      a verb that needs a lab, without one
-    │   └── PortInUse          a port that was asked for is taken
+    │   ├── UnknownScenario    no scenario has that id
+    │   ├── BadParameter       a scenario's parameter that it does not have, or a value it does not take
+    │   ├── BadDeclaration     a scenario that declares itself wrongly
+    │   ├── BadEvidence        a run on disk that is none, or was changed since it was written
+    │   ├── PortInUse          a port that was asked for is taken
+    │   └── NoSuchContext      the kubeconfig has no such context, or cannot be read
     ├── CannotRun          3   this machine or target lacks something; nothing ran
     │   ├── MissingTools       programs or rights, with the one command that brings them
-    │   └── NoSpace            the disk is too full
+    │   ├── NoSpace            the disk is too full
+    │   ├── Unreachable        an API server or a Prometheus does not answer
+    │   └── Forbidden          a right is missing: verb and resource are named
     └── BenchBroke         4   the bench failed at its own work
         ├── BuildFailed        a part of the lab did not build
         ├── BrokenCache        a file in the cache is not what was put there
         ├── LabFailed          a part of the lab did not come up, or died
+        ├── ApiRefused         the API server refused a request of ours
+        │   ├── NotFound           the object is not there
+        │   └── Conflict           the object is there already, or was changed meanwhile
         └── DeadlineExceeded   a condition was waited for and did not come true
 
 A message says the fact, the place, and the next step. A library's exception is the cause (``raise … from error``).
@@ -43,8 +53,28 @@ class LabNotRunning(WrongUsage):
     """A verb that needs a running lab found none."""
 
 
+class UnknownScenario(WrongUsage):
+    """No scenario has that id."""
+
+
+class BadParameter(WrongUsage):
+    """A scenario's parameter that it does not have, or a value that it does not take."""
+
+
+class BadDeclaration(WrongUsage):
+    """A scenario declares itself wrongly; the message names the place."""
+
+
+class BadEvidence(WrongUsage):
+    """A run on disk is none, or was changed since it was written."""
+
+
 class PortInUse(WrongUsage):
     """A port that was asked for is taken by another program."""
+
+
+class NoSuchContext(WrongUsage):
+    """The kubeconfig has no such context, or cannot be read."""
 
 
 class CannotRun(BenchError):
@@ -59,6 +89,14 @@ class MissingTools(CannotRun):
 
 class NoSpace(CannotRun):
     """The disk has too little room for what was asked."""
+
+
+class Unreachable(CannotRun):
+    """An API server or a Prometheus does not answer."""
+
+
+class Forbidden(CannotRun):
+    """A right is missing; the message names verb and resource."""
 
 
 class BenchBroke(BenchError):
@@ -77,6 +115,22 @@ class BrokenCache(BenchBroke):
 
 class LabFailed(BenchBroke):
     """A part of the lab did not come up, or died."""
+
+
+class ApiRefused(BenchBroke):
+    """The API server refused a request; `status` is its HTTP code."""
+
+    def __init__(self, message: str, *, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFound(ApiRefused):
+    """The object is not there."""
+
+
+class Conflict(ApiRefused):
+    """The object is there already, or was changed meanwhile."""
 
 
 class DeadlineExceeded(BenchBroke):

@@ -1,0 +1,110 @@
+"""The only place where the bench creates objects: each is labelled, journaled before, and removed in reverse order."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from bench.cluster.client import Cluster
+from bench.cluster.journal import Journal, leftovers
+from bench.cluster.objects import Object, Ref
+from bench.cluster.wait import wait_until_gone
+from bench.errors import ApiRefused, BenchError
+
+RUN_LABEL: Final = "bench.run-id"
+REMOVAL_SECONDS: Final = 120.0
+"""A namespace with pods that ignore SIGTERM for their 30 s, four times over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leftover:
+    """An object that would not go, and why."""
+
+    ref: Ref
+    reason: str
+
+
+@dataclass(slots=True)
+class Sandbox:
+    """The objects of one run. Leaving it removes them; what would not go is in `left`."""
+
+    cluster: Cluster
+    journal: Journal
+    run_id: str
+    left: list[Leftover] = field(default_factory=list)
+    _created: list[Ref] = field(default_factory=list)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def namespace(self, name: str) -> str:
+        """A namespace of the run's own."""
+        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        return name
+
+    def create(self, manifest: Mapping[str, Any]) -> Object:
+        """Create one object, labelled (its pods too), named on disk before. Raises `Conflict` when it is there."""
+        ref = Ref.of(manifest)
+        self.journal.intend(ref)
+        try:
+            created = self.cluster.create(labelled(manifest, self.run_id))
+        except ApiRefused:
+            self.journal.removed(ref)
+            raise
+        self._created.append(ref)
+        return created
+
+    def remove(self, ref: Ref) -> None:
+        """Remove one object now and wait until it is gone; one that stays is a leftover. Others' objects are let be."""
+        try:
+            found = self.cluster.find(ref)
+            if found is not None and is_ours(found, self.run_id):
+                self.cluster.delete(ref)
+                wait_until_gone(self.cluster, ref, within_seconds=REMOVAL_SECONDS)
+        except BenchError as error:
+            self.left.append(Leftover(ref=ref, reason=str(error)))
+        else:
+            self._forget(ref)
+
+    def close(self) -> None:
+        """Remove all that is left, the last first. What lies in a namespace of ours goes with the namespace."""
+        namespaces = {ref.name for ref in self._created if ref.kind == "Namespace"}
+        for ref in reversed(list(self._created)):
+            if ref.namespace not in namespaces:
+                self.remove(ref)
+
+    def _forget(self, gone: Ref) -> None:
+        within = [ref for ref in self._created if gone.kind == "Namespace" and ref.namespace == gone.name]
+        for ref in (*within, gone):
+            self.journal.removed(ref)
+            if ref in self._created:
+                self._created.remove(ref)
+
+
+def remove_leftovers(cluster: Cluster, path: Path, *, run_id: str) -> tuple[Leftover, ...]:
+    """Remove what the journal of a run that is over still names. Returns what would not go."""
+    with Journal(path) as journal:
+        sandbox = Sandbox(cluster=cluster, journal=journal, run_id=run_id)
+        for ref in leftovers(path):
+            sandbox.remove(ref)
+    return tuple(sandbox.left)
+
+
+def is_ours(found: Mapping[str, Any], run_id: str) -> bool:
+    """Whether the object carries the label of this run."""
+    return (found["metadata"].get("labels") or {}).get(RUN_LABEL) == run_id
+
+
+def labelled(manifest: Mapping[str, Any], run_id: str) -> dict[str, Any]:
+    """The manifest with the run's label on it and on the pods that it is a template of."""
+    marked: dict[str, Any] = copy.deepcopy(dict(manifest))
+    marked["metadata"].setdefault("labels", {})[RUN_LABEL] = run_id
+    template = marked.get("spec", {}).get("template")
+    if isinstance(template, dict) and "spec" in template:
+        template.setdefault("metadata", {}).setdefault("labels", {})[RUN_LABEL] = run_id
+    return marked

@@ -1,0 +1,164 @@
+"""An API server in one file: Namespaces and Pods in memory, lists, watches, and the ways in which they go wrong."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import kubernetes.client
+
+from bench.cluster.client import Cluster
+
+RESOURCES = [
+    {"name": "namespaces", "kind": "Namespace", "namespaced": False, "verbs": ["get"]},
+    {"name": "pods", "kind": "Pod", "namespaced": True, "verbs": ["get"]},
+    {"name": "pods/status", "kind": "Pod", "namespaced": True, "verbs": ["get"]},
+]
+
+
+class FakeApi:
+    """What it stores, what it was asked, and what it is told to do wrong."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.objects: dict[str, dict[str, Any]] = {}
+        self.events: list[tuple[int, str, dict[str, Any]]] = []
+        self.version = 0
+        self.requests: list[tuple[str, str]] = []
+        self.forgotten_below = 0
+        """Watches from an older version are answered with 410."""
+        self.holds: set[str] = set()
+        """Objects that do not go when they are deleted."""
+        self.denied: set[str] = set()
+        """Methods for which this user has no right."""
+
+    def put(self, path: str, body: dict[str, Any], change: str = "ADDED") -> dict[str, Any]:
+        with self.changed:
+            self.version += 1
+            metadata = {**body.get("metadata", {}), "resourceVersion": str(self.version), "uid": f"uid-of-{path}"}
+            stored = {**body, "metadata": metadata}
+            self.objects[path] = stored
+            self.events.append((self.version, change, stored))
+            self.changed.notify_all()
+            return stored
+
+    def remove(self, path: str) -> None:
+        with self.changed:
+            if path in self.holds:
+                return
+            self.version += 1
+            gone = self.objects.pop(path)
+            self.events.append((self.version, "DELETED", gone))
+            self.changed.notify_all()
+
+    def forget(self) -> None:
+        """As after a compaction of etcd."""
+        with self.changed:
+            self.forgotten_below = self.version + 1
+            self.changed.notify_all()
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    api: FakeApi
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def answer(self, status: int, body: dict[str, Any]) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def refuse(self, status: int, message: str) -> None:
+        self.answer(status, {"kind": "Status", "code": status, "message": message})
+
+    def asked(self) -> tuple[str, dict[str, list[str]]] | None:
+        length = int(self.headers.get("Content-Length") or 0)
+        self.body = json.loads(self.rfile.read(length) or b"{}")
+        url = urlsplit(self.path)
+        self.api.requests.append((self.command, url.path))
+        if self.command in self.api.denied:
+            self.refuse(403, 'namespaces is forbidden: User "u" cannot create resource "namespaces"')
+            return None
+        return url.path, parse_qs(url.query)
+
+    def do_GET(self) -> None:
+        if (asked := self.asked()) is None:
+            return
+        path, query = asked
+        if path == "/api/v1":
+            self.answer(200, {"resources": RESOURCES})
+        elif "watch" in query:
+            self.watch(path, int(query["resourceVersion"][0]), query.get("fieldSelector", [""])[0])
+        elif path.rsplit("/", 1)[1] in ("namespaces", "pods"):
+            wanted = query.get("fieldSelector", [""])[0]
+            items = [o for p, o in self.api.objects.items() if p.rsplit("/", 1)[0] == path and selected(o, wanted)]
+            self.answer(200, {"metadata": {"resourceVersion": str(self.api.version)}, "items": items})
+        elif path in self.api.objects:
+            self.answer(200, self.api.objects[path])
+        else:
+            self.refuse(404, f"{path} not found")
+
+    def watch(self, path: str, version: int, wanted: str) -> None:
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        with self.api.changed:
+            while True:
+                if version < self.api.forgotten_below:
+                    self.line("ERROR", {"code": 410, "message": "too old resource version"})
+                    break
+                for at, change, found in [e for e in self.api.events if e[0] > version]:
+                    if found["metadata"]["uid"].startswith(f"uid-of-{path}/") and selected(found, wanted):
+                        self.line(change, found)
+                    version = at
+                self.api.changed.wait(30)
+        self.wfile.write(b"0\r\n\r\n")
+
+    def line(self, change: str, found: dict[str, Any]) -> None:
+        data = json.dumps({"type": change, "object": found}).encode() + b"\n"
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
+
+    def do_POST(self) -> None:
+        if (asked := self.asked()) is None:
+            return
+        path = f"{asked[0]}/{self.body['metadata']['name']}"
+        if path in self.api.objects:
+            self.refuse(409, f"{path} already exists")
+        else:
+            self.answer(201, self.api.put(path, self.body))
+
+    def do_DELETE(self) -> None:
+        if (asked := self.asked()) is None:
+            return
+        if asked[0] not in self.api.objects:
+            self.refuse(404, f"{asked[0]} not found")
+            return
+        self.api.remove(asked[0])
+        self.answer(200, {"status": "Success"})
+
+
+def selected(found: dict[str, Any], field_selector: str) -> bool:
+    return not field_selector or field_selector == f"metadata.name={found['metadata']['name']}"
+
+
+@contextmanager
+def serving(api: FakeApi) -> Iterator[Cluster]:
+    """The fake behind a real socket, and our client in front of it."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("BoundHandler", (Handler,), {"api": api}))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    configuration = kubernetes.client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
+    configuration.retries = False
+    with Cluster(kubernetes.client.ApiClient(configuration), server=configuration.host) as cluster:
+        yield cluster
+    server.shutdown()
+    server.server_close()
+    thread.join()
