@@ -1,0 +1,146 @@
+"""
+One Prometheus, asked for readings.
+
+Series are read as the samples that were stored, with their own timestamps (an instant query of a range selector), not
+as a range query, which would resample them and hide their age.
+"""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self
+
+import requests
+from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.exceptions import PrometheusApiClientException
+from urllib3.util.retry import Retry
+
+from bench.errors import Unreachable
+from bench.model.measurement import Absent, Measurement, Reading, Source, Window
+from bench.model.units import Unit
+
+TIMEOUT_SECONDS: Final = 10
+STALE_NAN: Final = "NaN"
+
+Labels = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Series:
+    """One series: its labels, and its samples as stored."""
+
+    labels: Labels
+    times_seconds: tuple[float, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockOffset:
+    """How far Prometheus' clock is ahead of ours: the truth lies within `bound_seconds` of `offset_seconds`."""
+
+    offset_seconds: float
+    bound_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meaning:
+    """What a query's answer is to be called, in which unit, and the factor that brings it there."""
+
+    name: str
+    unit: Unit
+    factor: float = 1.0
+
+
+class Prometheus:
+    """Raises `Unreachable` when it does not answer, answers with a redirection, or is no Prometheus."""
+
+    def __init__(self, url: str, *, session: requests.Session | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._session = session or requests.Session()
+        # A redirection is mostly a login page: following it would end in HTML that no error message explains.
+        self._session.max_redirects = 0
+        self._api = PrometheusConnect(
+            url=self.url,
+            session=self._session,
+            timeout=TIMEOUT_SECONDS,
+            retry=Retry(total=2, backoff_factor=0.2, status_forcelist=(502, 503, 504), raise_on_status=False),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._api.close()
+
+    def query(self, promql: str, *, at_utc_seconds: float | None = None) -> Sequence[Series]:
+        """The answer of an instant query, now or at a time; of a range selector, the samples as stored."""
+        params = {} if at_utc_seconds is None else {"time": f"{at_utc_seconds:.3f}"}
+        try:
+            answer = self._api.custom_query(promql, params=params)
+        except PrometheusApiClientException as error:
+            raise Unreachable(f"Prometheus at {self.url} refuses {promql!r}: {str(error)[:300]}.") from error
+        except requests.TooManyRedirects as error:
+            raise Unreachable(
+                f"Prometheus at {self.url} redirects, as a login page does. Give the URL behind it."
+            ) from error
+        except (requests.RequestException, ValueError, KeyError) as error:
+            raise Unreachable(f"Prometheus at {self.url} does not answer ({error}). Is the URL right?") from error
+        return tuple(_series(each) for each in answer) if isinstance(answer, list) else ()
+
+    def read(self, promql: str, meaning: Meaning, *, at_utc_seconds: float | None = None) -> tuple[Reading, ...]:
+        """The answer as readings, one a series; one `Absent` where no series matched or all samples are NaN."""
+        found = [each for each in self.query(promql, at_utc_seconds=at_utc_seconds) if each.values]
+        if not found:
+            reason = f"no series matched at {self.url}"
+            absent = Absent(name=meaning.name, source=Source.PROMETHEUS, statement=promql, reason=reason)
+            return (absent,)
+        return tuple(_measurement(each, promql, meaning) for each in found)
+
+    def samples(self, selector: str, meaning: Meaning, window: Window) -> tuple[Reading, ...]:
+        """The stored samples of a plain selector within a window."""
+        length_milliseconds = max(1, math.ceil(window.duration_seconds * 1000))
+        promql = f"{selector}[{length_milliseconds}ms]"
+        return self.read(promql, meaning, at_utc_seconds=window.end.timestamp())
+
+    def clock_offset(self, *, tries: int = 5) -> ClockOffset:
+        """Prometheus' clock against ours, as NTP does it: the try with the shortest round trip decides."""
+        return min((self._ask_time() for _ in range(tries)), key=lambda each: each.bound_seconds)
+
+    def _ask_time(self) -> ClockOffset:
+        before_utc, before = time.time(), time.monotonic()
+        answer = self.query("vector(time())")
+        round_trip_seconds = time.monotonic() - before
+        if not answer:
+            raise Unreachable(f"Prometheus at {self.url} gives no answer to vector(time()): it is no Prometheus.")
+        server = answer[0].values[-1]
+        middle = before_utc + round_trip_seconds / 2
+        return ClockOffset(offset_seconds=server - middle, bound_seconds=round_trip_seconds / 2)
+
+
+def _series(raw: Any) -> Series:
+    samples = raw["values"] if "values" in raw else [raw["value"]]
+    # Prometheus marks the end of a series by a stale NaN, which is no value.
+    real = [(float(at), float(value)) for at, value in samples if value != STALE_NAN]
+    return Series(
+        labels=dict(raw["metric"]),
+        times_seconds=tuple(at for at, _ in real),
+        values=tuple(value for _, value in real),
+    )
+
+
+def _measurement(series: Series, promql: str, meaning: Meaning) -> Measurement:
+    return Measurement(
+        name=meaning.name,
+        unit=meaning.unit,
+        values=[value * meaning.factor for value in series.values],
+        times_seconds=series.times_seconds,
+        source=Source.PROMETHEUS,
+        statement=promql,
+        window=Window.of_seconds(series.times_seconds[0], series.times_seconds[-1]),
+        labels=series.labels,
+    )
