@@ -22,7 +22,8 @@ TICK_SECONDS: Final = 1.0
 """A large package or a link step takes a minute without a word from Go; the time left is told meanwhile."""
 LAST_LINES: Final = 15
 _INTERRUPT_SECONDS: Final = 10.0
-_FIELDS: Final = "ImportPath,Dir,GoFiles,CgoFiles,CFiles,CXXFiles,SFiles,Module,Stale,StaleReason,Standard"
+_FIELDS: Final = "ImportPath,Dir,GoFiles,CgoFiles,CFiles,CXXFiles,SFiles,EmbedFiles,Module,Stale,StaleReason"
+"""EmbedFiles is asked for but not read: without it Go leaves embedded files out and takes what has some for stale."""
 _C_WEIGHT: Final = 6
 """A byte of C++ takes as long as this many bytes of Go (measured with ollama's ggml)."""
 

@@ -32,8 +32,8 @@ PARAMETER num_ctx 2048
 PARAMETER num_predict 128
 """
 """
-One thread: more of them spin against a CPU quota and do less (two servers did 0.8 requests a second by default, 5.3 with one
-thread).
+One thread: more of them spin against a CPU quota and do less (two servers did 0.8 requests a second by default, with
+one thread 5.3).
 128 tokens unless a request says otherwise: the model never ends by itself.
 """
 
