@@ -16,6 +16,9 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+# In a union, bool is tried before int and int before float, so that a flag stays a flag.
+_TRIED = {bool: 1, int: 2, float: 3, str: 4}
+
 _WORDS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -73,8 +76,7 @@ def _decode_union(kind: Any, data: Any, where: str) -> Any:
     if data is None and type(None) in options:
         return None
     reasons = []
-    # bool is tried before int and int before float, so that a flag stays a flag
-    for option in sorted(options, key=lambda each: (bool, int, float, str).index(each) if each in _SCALARS else -1):
+    for option in sorted(options, key=lambda each: _TRIED.get(each, 0)):
         if option is type(None):
             continue
         try:
