@@ -1,0 +1,63 @@
+"""The DCGM exporter as NVIDIA's chart installs it: one pod on every node that has a GPU."""
+
+from typing import Final
+
+from bench.lab.config import LabConfig
+from bench.lab.parts.objects import Manifest, Ready, http_probe, liveness, namespace, service, service_account, workload
+
+version: Final = "4.5.3-4.8.2"
+ready: Final = (Ready(kind="DaemonSet", namespace="gpu-operator", name="dcgm-exporter"),)
+
+NAMESPACE: Final = "gpu-operator"
+PORT: Final = 9400
+_NAME: Final = "dcgm-exporter"
+_DEFAULT_INTERVAL_SECONDS: Final = 30.0
+_POD_RESOURCES: Final = "/var/lib/kubelet/pod-resources"
+
+
+def manifests(config: LabConfig) -> list[Manifest]:
+    """DaemonSet and Service `dcgm-exporter`; Prometheus finds the Service by its label and the port `metrics`."""
+    return [
+        namespace(NAMESPACE),
+        service_account(_NAME, NAMESPACE),
+        workload("DaemonSet", _NAME, NAMESPACE, _pod(config), annotations={}),
+        service(_NAME, NAMESPACE, [{"name": "metrics", "port": PORT, "targetPort": "metrics"}]),
+    ]
+
+
+def _environment(config: LabConfig) -> list[Manifest]:
+    variables: list[Manifest] = [
+        {"name": "DCGM_EXPORTER_KUBERNETES", "value": "true"},
+        {"name": "DCGM_EXPORTER_LISTEN", "value": f":{PORT}"},
+        {"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"},
+        {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+    ]
+    if config.exporter_interval_seconds != _DEFAULT_INTERVAL_SECONDS:
+        milliseconds = round(config.exporter_interval_seconds * 1000)
+        variables.append({"name": "DCGM_EXPORTER_INTERVAL", "value": str(milliseconds)})
+    return variables
+
+
+def _pod(config: LabConfig) -> Manifest:
+    return {
+        "serviceAccountName": _NAME,
+        "nodeSelector": {"nvidia.com/gpu.present": "true"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
+        "containers": [
+            {
+                "name": "exporter",
+                "image": f"nvcr.io/nvidia/k8s/dcgm-exporter:{version}-distroless",
+                "env": _environment(config),
+                "ports": [{"name": "metrics", "containerPort": PORT}],
+                "securityContext": {
+                    "runAsNonRoot": False,
+                    "runAsUser": 0,
+                    "capabilities": {"add": ["SYS_ADMIN"]},
+                },
+                "volumeMounts": [{"name": "pod-gpu-resources", "mountPath": _POD_RESOURCES, "readOnly": True}],
+                "readinessProbe": http_probe("/health", "metrics"),
+                "livenessProbe": liveness("/health", "metrics"),
+            }
+        ],
+        "volumes": [{"name": "pod-gpu-resources", "hostPath": {"path": _POD_RESOURCES}}],
+    }
