@@ -9,7 +9,6 @@ import ipaddress
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -19,92 +18,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from bench.lab import network
+from bench.lab.control.files import Identity, Pki
 
 _VALID: Final = datetime.timedelta(days=365)
 _CLOCK_SKEW: Final = datetime.timedelta(hours=1)
 
 
-class Identity(StrEnum):
-    """Who asks the API server, each by a token of its own."""
-
-    ADMIN = "admin"
-    LAB = "lab"
-    AGENT = "agent"
-    SCHEDULER = "scheduler"
-    CONTROLLER_MANAGER = "controller-manager"
-    PROXY = "proxy"
-
-
 _USERS: Final[Mapping[Identity, tuple[str, str]]] = {
     Identity.ADMIN: ("kubernetes-admin", "system:masters"),
-    Identity.LAB: ("bench-lab", "system:masters"),
     # One agent plays every node, so it cannot be one of the users that the Node authorizer knows.
     Identity.AGENT: ("bench-lab-agent", "system:masters"),
     Identity.SCHEDULER: ("system:kube-scheduler", ""),
     Identity.CONTROLLER_MANAGER: ("system:kube-controller-manager", ""),
     Identity.PROXY: ("system:kube-proxy", ""),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Pki:
-    """The files, by what they are for; every ``x.crt`` has its ``x.key`` beside it."""
-
-    folder: Path
-
-    @property
-    def ca(self) -> Path:
-        """Signs the server's, the kubelet's and the kubelet client's certificates."""
-        return self.folder / "ca.crt"
-
-    @property
-    def server(self) -> Path:
-        """Serving certificate of the API server, and of what else listens on the lab's own addresses."""
-        return self.folder / "apiserver.crt"
-
-    @property
-    def kubelet(self) -> Path:
-        """Serving certificate of the agent: what ``kubectl logs`` is answered with."""
-        return self.folder / "kubelet.crt"
-
-    @property
-    def kubelet_client(self) -> Path:
-        """What the API server shows to the agent."""
-        return self.folder / "apiserver-kubelet-client.crt"
-
-    @property
-    def front_proxy_ca(self) -> Path:
-        """Signs only the front proxy's certificate."""
-        return self.folder / "front-proxy-ca.crt"
-
-    @property
-    def front_proxy(self) -> Path:
-        """What the API server shows to aggregated API servers."""
-        return self.folder / "front-proxy-client.crt"
-
-    @property
-    def service_account_key(self) -> Path:
-        """Signs service account tokens; the public half is `service_account_public_key`."""
-        return self.folder / "sa.key"
-
-    @property
-    def service_account_public_key(self) -> Path:
-        """Checks service account tokens."""
-        return self.folder / "sa.pub"
-
-    @property
-    def tokens(self) -> Path:
-        """The file of ``--token-auth-file``."""
-        return self.folder / "tokens.csv"
-
-    def kubeconfig(self, identity: Identity) -> Path:
-        """How this identity reaches the API server from inside of the lab."""
-        return self.folder / f"{identity}.kubeconfig"
-
-    @staticmethod
-    def key_of(certificate: Path) -> Path:
-        """The private key that belongs to a certificate."""
-        return certificate.with_suffix(".key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,9 +151,7 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
+    return key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,13 +1,12 @@
 """The command lines of a lab's control plane: pure functions of its configuration and its folders."""
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 from bench.lab import network
 from bench.lab.config import LabConfig
-from bench.lab.control.pki import Identity, Pki
+from bench.lab.control.files import Identity, Pki
 from bench.lab.paths import LabPaths
 
 ETCD_PORT: Final = 2379
@@ -28,7 +27,8 @@ class Program:
 
     name: str
     command: tuple[str, ...]
-    environment: Mapping[str, str] = field(default_factory=dict)
+    keep: tuple[int, ...] = ()
+    """Descriptors that it inherits."""
     address: str = ""
     """Where it serves inside of the lab, for `bench lab status`."""
 
@@ -88,8 +88,7 @@ class ControlPlane:
             f"--cluster-signing-cert-file={self._pki.ca}",
             f"--cluster-signing-key-file={Pki.key_of(self._pki.ca)}",
             f"--horizontal-pod-autoscaler-sync-period={self._config.hpa_sync_seconds}s",
-            "--horizontal-pod-autoscaler-downscale-stabilization="
-            f"{self._config.hpa_downscale_stabilization_seconds}s",
+            f"--horizontal-pod-autoscaler-downscale-stabilization={self._config.hpa_downscale_stabilization_seconds}s",
             "--profiling=false",
             _GATES,
         )

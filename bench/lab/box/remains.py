@@ -1,0 +1,43 @@
+"""
+What a lab leaves that no kernel removes: control groups and the state folder.
+
+Called by the keeper, by a PID 1 that lost its keeper, and by the next verb that meets a lab whose processes are gone.
+"""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+from bench.lab import cgroups
+from bench.lab.paths import state_root
+
+
+def kept_logs(name: str) -> Path:
+    """Where the logs of the last lab of this name lie if it failed."""
+    return state_root().parent / "failed" / name
+
+
+def remove(root: Path, *, keep_logs: bool) -> None:
+    """Remove all of it; the logs of a lab that failed move to `kept_logs`, in place of those of the failure before."""
+    cgroups.remove_tree(root.name)
+    kept = root.parent.parent / "failed" / root.name
+    if keep_logs and (root / "logs").is_dir():
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # Into a folder that someone opened meanwhile it does not move; the failure is told without logs then.
+        with contextlib.suppress(OSError):
+            os.rename(root / "logs", kept)
+    shutil.rmtree(root, onerror=_make_removable)
+
+
+def _make_removable(remove_one: object, path: str, _: object) -> None:
+    """A program may leave folders without write permission (module caches do); the owner may still remove them."""
+    with contextlib.suppress(OSError):
+        os.chmod(os.path.dirname(path), 0o700)
+        os.chmod(path, 0o700)
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path, ignore_errors=True)
+    elif callable(remove_one):
+        with contextlib.suppress(OSError):
+            remove_one(path)
