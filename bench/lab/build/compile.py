@@ -1,5 +1,6 @@
 """Runs the Go command for one recipe: what there is to do, and doing it while telling how far it is."""
 
+import contextlib
 import json
 import os
 import selectors
@@ -198,11 +199,12 @@ def _process(
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGINT)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=_INTERRUPT_SECONDS)
-            except subprocess.TimeoutExpired:
+            # Whatever ignored the interrupt, Go itself or a compiler of its.
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            process.wait()
         assert process.stderr is not None
         process.stderr.close()
 

@@ -204,15 +204,20 @@ class _Making:
     def _check_space(self, parts: Sequence[Part], packages: Mapping[str, Packages]) -> None:
         assert self._toolchain is not None
         needed_bytes = sum(bytes_to_come(part, packages[part.name]) for part in parts)
-        folder = _existing(self._toolchain.folders()["GOCACHE"])
-        free_bytes = shutil.disk_usage(folder).free
-        if free_bytes < needed_bytes + SPARE_BYTES:
-            raise NoSpace(
-                f"Building {', '.join(part.name for part in parts)} takes {needed_bytes / 1e9:.1f} GB "
-                f"(mostly Go's build cache) and {folder} has {free_bytes / 1e9:.1f} GB free; "
-                f"{SPARE_BYTES / 1e9:.1f} GB shall remain. Free some, or set GOCACHE to a folder on another disk; "
-                "what was compiled before is kept."
-            )
+        require_space(self._toolchain.folders()["GOCACHE"], needed_bytes, [part.name for part in parts])
+
+
+def require_space(gocache: Path, needed_bytes: int, names: Sequence[str]) -> None:
+    """Raises `NoSpace` unless the disk of Go's build cache has room for a build."""
+    folder = _existing(gocache)
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes + SPARE_BYTES:
+        raise NoSpace(
+            f"Building {', '.join(names)} takes {needed_bytes / 1e9:.1f} GB "
+            f"(mostly Go's build cache) and {folder} has {free_bytes / 1e9:.1f} GB free; "
+            f"{SPARE_BYTES / 1e9:.1f} GB shall remain. Free some, or set GOCACHE to a folder on another disk; "
+            "what was compiled before is kept."
+        )
 
 
 def bytes_to_come(part: Part, packages: Packages) -> int:

@@ -140,7 +140,7 @@ class PackageWork:
 
 LINK_SOURCE_BYTES: Final = 1_500_000
 """Linking one program takes as long as compiling this much source."""
-SOURCE_BYTES_PER_CPU_SECOND: Final = 260_000.0
+SOURCE_BYTES_PER_CPU_SECOND: Final = 190_000.0
 """Measured over the control plane: what one core compiles in a second, before this machine has shown its own speed."""
 PRIOR_SECONDS: Final = 20.0
 """The assumed speed counts for as much as this many seconds of watching."""

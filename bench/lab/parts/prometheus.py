@@ -74,7 +74,7 @@ def _label(source: str, target: str) -> dict[str, Any]:
 
 
 def _exporter_job() -> dict[str, Any]:
-    """What the ServiceMonitor of the exporter's chart becomes; without `honor_labels`, so its labels turn `exported_`."""
+    """What the ServiceMonitor of the exporter's chart becomes; `honor_labels` is off: its labels turn `exported_`."""
     return {
         "job_name": "dcgm-exporter",
         "honor_labels": False,
