@@ -39,11 +39,11 @@ class Board:
         self.state = model.initial_state(gpu.product, self._capacity.instance_cores)
         views: list[tuple[str, tuple[MigInstance, ...]]] = [(gpu.uuid, gpu.mig_instances)]
         views += [(instance.uuid, (instance,)) for instance in gpu.mig_instances]
-        fixed = readout.fixed_record(gpu)
-        self._pages = [
-            (StatePage(paths.gpu(uuid), fixed, readout.fixed_instances(instances)), instances)
-            for uuid, instances in views
-        ]
+        self._pages = [(self._make_page(paths, uuid, instances), instances) for uuid, instances in views]
+
+    def _make_page(self, paths: LabPaths, uuid: str, instances: tuple[MigInstance, ...]) -> StatePage:
+        fixed = readout.fixed_record(self.gpu, is_instance_view=uuid != self.gpu.uuid)
+        return StatePage(paths.gpu(uuid), fixed, readout.fixed_instances(instances))
 
     def advance(self, uses: Mapping[str, model.Use], seconds: float, timestamp_microseconds: int) -> None:
         """`seconds` later, with what the holders of each unit did; published at once."""

@@ -40,7 +40,8 @@ FIXED: Final = (
     *((name, "I") for name in ("shutdown_celsius", "slowdown_celsius", "max_operating_celsius")),
     *((name, "I") for name in ("memory_max_celsius", "pcie_generation", "pcie_width")),
     *((name, "I") for name in ("nvlink_links", "nvlink_version", "nvlink_megabytes_per_second")),
-    *((name, "I") for name in ("has_gpm", "mig_max_instances", "mig_enabled", "instance_count")),
+    *((name, "I") for name in ("has_gpm", "mig_max_instances", "mig_enabled")),
+    *((name, "I") for name in ("is_instance_view", "reserved", "instance_count")),
 )
 INSTANCE_LIVE: Final = (("memory_used_bytes", "Q"), ("active_seconds", "d"))
 LIVE_WIDE: Final = (

@@ -8,7 +8,7 @@ from bench.lab.gpu.page import Record
 from bench.lab.gpu.profiles import CUDA_DRIVER_VERSION, DRIVER_VERSION, NVML_VERSION
 
 
-def fixed_record(gpu: Gpu) -> Record:
+def fixed_record(gpu: Gpu, *, is_instance_view: bool) -> Record:
     """What never changes about a device."""
     product = gpu.product
     return {
@@ -40,6 +40,8 @@ def fixed_record(gpu: Gpu) -> Record:
         # the driver makes it of the bus id: one board a device
         "board_id": gpu.pci_domain << 16 | gpu.pci_bus << 8,
         **_limits(gpu),
+        "is_instance_view": int(is_instance_view),
+        "reserved": 0,
     }
 
 

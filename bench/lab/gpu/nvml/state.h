@@ -73,6 +73,8 @@ struct state_fixed {
     uint32_t has_gpm;
     uint32_t mig_max_instances; /* 0: the product has no MIG */
     uint32_t mig_enabled;
+    uint32_t is_instance_view; /* 1: shows one instance, and the device around it tells no use */
+    uint32_t reserved;
     uint32_t instance_count;
     struct state_instance_fixed instances[STATE_INSTANCES];
 };
