@@ -20,6 +20,7 @@ import yaml
 from bench.errors import BuildFailed, MissingTools
 from bench.lab.build import weights
 from bench.lab.build.catalogue import Part
+from bench.lab.gpu.nvml.build import SONAME, SOURCE_DIR, build_nvml
 
 SERVER_SECONDS: Final = 30.0
 CREATE_SECONDS: Final = 120.0
@@ -55,7 +56,7 @@ def sources(part: Part) -> tuple[Path, ...]:
     """The files that decide what a maker makes: a change of one makes the part again."""
     here = Path(__file__).parent
     if part.name == "nvml":
-        return tuple(sorted((here.parent / "gpu" / "nvml").glob("*.[chp]*")))
+        return tuple(sorted(file for file in SOURCE_DIR.iterdir() if file.suffix in {".c", ".h", ".py", ".txt"}))
     if part.name.startswith("model"):
         return (here / "weights.py", here / "makers.py")
     return ()
@@ -77,10 +78,8 @@ def find_traefik() -> Path:
 
 
 def _make_nvml(place: Path, materials: Materials) -> Mapping[str, str]:  # noqa: ARG001 - all makers are called alike
-    from bench.lab.gpu.nvml.build import build_library  # noqa: PLC0415 - needs a C compiler's headers only when it is built
-
-    build_library(place / "libnvidia-ml.so.1")
-    return {"libnvidia-ml.so.1": "libnvidia-ml.so.1"}
+    build_nvml(place / SONAME)
+    return {SONAME: SONAME}
 
 
 def _make_small_model(place: Path, materials: Materials) -> Mapping[str, str]:
