@@ -5,6 +5,7 @@ With a device metric that saturates, the way the adapter adds the devices up dec
 at all, and whether a steady demand makes the count go up and down for ever.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -97,14 +98,18 @@ class Course:
     @property
     def turns_total(self) -> int:
         """How often a change went the other way than the one before."""
-        steps = [after - before for before, after in pairwise(self.replicas)]
-        signs = [step > 0 for step in steps if step]
-        return sum(before != after for before, after in pairwise(signs))
+        return turns_total(self.replicas)
 
     @property
     def flaps(self) -> bool:
         """Whether it goes up and down again and again: one overshoot may turn twice, not more."""
         return self.turns_total > 2
+
+
+def turns_total(replicas: Sequence[float]) -> int:
+    """How often a change of the replicas, planned or measured, went the other way than the change before it."""
+    signs = [after > before for before, after in pairwise(replicas) if after != before]
+    return sum(before != after for before, after in pairwise(signs))
 
 
 def simulate(

@@ -1,0 +1,207 @@
+"""
+From signals to sightings: when each stage of a load step ended.
+
+A polled signal changed somewhere between two polls; the middle of that gap is told, and half the gap as the bound. A
+watched one is as exact as its receipt time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.analysis.stages import DOWN, UP, Moment, Sighting, Stage, Timeline, decompose
+from bench.model.measurement import FloatArray, Measurement
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Signal:
+    """Values over time; `is_polled` where it was looked at now and then instead of told."""
+
+    times_seconds: FloatArray
+    values: FloatArray
+    is_polled: bool = True
+
+    @classmethod
+    def of(cls, measurement: Measurement, *, is_polled: bool = True) -> "Signal":
+        """The signal of a measurement that has times."""
+        return cls(times_seconds=measurement.times_seconds, values=measurement.values, is_polled=is_polled)
+
+    def at(self, times_seconds: FloatArray) -> FloatArray:
+        """The latest value at each time; NaN before the first."""
+        if self.values.size == 0:
+            return np.full(times_seconds.shape, np.nan)
+        places = np.searchsorted(self.times_seconds, times_seconds, side="right") - 1
+        return np.where(places < 0, np.nan, self.values[np.maximum(places, 0)])
+
+
+def first_crossing(signal: Signal, *, threshold: float, after_seconds: float, is_rising: bool) -> Sighting:
+    """When the signal was first beyond the threshold after a time; a text where it never was."""
+    if signal.times_seconds.size == 0:
+        return "no samples"
+    beyond = signal.values > threshold if is_rising else signal.values <= threshold
+    found = np.flatnonzero(beyond & (signal.times_seconds >= after_seconds))
+    if found.size == 0:
+        return f"never {'above' if is_rising else 'at or below'} {threshold:g} in {signal.times_seconds.size} samples"
+    first = int(found[0])
+    at = float(signal.times_seconds[first])
+    if not signal.is_polled:
+        return Moment.of_seconds(at)
+    earliest = float(signal.times_seconds[first - 1]) if first else after_seconds
+    half = (at - max(earliest, after_seconds)) / 2.0
+    return Moment.of_seconds(at - half, half)
+
+
+def first_change(signal: Signal, *, after_seconds: float, is_rising: bool) -> Sighting:
+    """When a count, such as `desiredReplicas`, first went up (or down) after a time."""
+    before = signal.at(np.array([after_seconds]))[0]
+    if np.isnan(before):
+        return "not known before the load step"
+    threshold = before if is_rising else np.nextafter(before, -np.inf)
+    return first_crossing(signal, threshold=float(threshold), after_seconds=after_seconds, is_rising=is_rising)
+
+
+def summed(signals: Sequence[Signal]) -> Signal:
+    """Several step signals added up; a signal that has not begun counts as nothing."""
+    times = np.unique(np.concatenate([each.times_seconds for each in signals]))
+    total = np.nansum([each.at(times) for each in signals], axis=0)
+    return Signal(times_seconds=times, values=total, is_polled=all(each.is_polled for each in signals))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodTimes:
+    """When one pod went through its life, by watch receipt; a text where it was not seen."""
+
+    name: str
+    created: Sighting
+    scheduled: Sighting = "not seen"
+    started: Sighting = "not seen"
+    ready: Sighting = "not seen"
+    first_answer: Sighting = "not seen"
+    deleted: Sighting = "not seen"
+    last_answer: Sighting = "not seen"
+    device_free: Sighting = "not seen"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """All that was watched around one load step."""
+
+    step_seconds: float
+    threshold: float
+    device: Signal
+    exporter: Signal
+    prometheus: Signal
+    metrics_api: Signal
+    desired_replicas: Signal
+    pods: tuple[PodTimes, ...] = ()
+    node: Sighting = "the nodes are fixed"
+    relief: Sighting = "not looked for"
+    thresholds: Mapping[Stage, float] = field(default_factory=dict)
+
+
+def up_timeline(observed: Observed) -> Timeline:
+    """Stages 0 to 12 of a load step up; the pod that counts is the first one created after it."""
+    sightings = _until_decision(observed, is_rising=True)
+    pod = _first_pod([pod for pod in observed.pods if _is_after(pod.created, observed.step_seconds)], "created")
+    sightings |= {
+        Stage.POD_CREATED: pod.created,
+        Stage.NODE: observed.node,
+        Stage.SCHEDULED: pod.scheduled,
+        Stage.STARTED: pod.started,
+        Stage.READY: pod.ready,
+        Stage.SERVING: pod.first_answer,
+        Stage.RELIEF: observed.relief,
+    }
+    return decompose(UP, sightings)
+
+
+def down_timeline(observed: Observed) -> Timeline:
+    """The stages of a load step down; the pod that counts is the first one deleted after it."""
+    sightings = _until_decision(observed, is_rising=False)
+    pod = _first_pod([pod for pod in observed.pods if _is_after(pod.deleted, observed.step_seconds)], "deleted")
+    sightings |= {
+        Stage.POD_DELETED: pod.deleted,
+        Stage.LAST_ANSWER: pod.last_answer,
+        Stage.DEVICE_FREE: pod.device_free,
+        Stage.NODE_REMOVED: observed.node,
+    }
+    return decompose(DOWN, sightings)
+
+
+def _until_decision(observed: Observed, *, is_rising: bool) -> dict[Stage, Sighting]:
+    signals = {
+        Stage.DEVICE: observed.device,
+        Stage.EXPORTER: observed.exporter,
+        Stage.PROMETHEUS: observed.prometheus,
+        Stage.METRICS_API: observed.metrics_api,
+    }
+    sightings: dict[Stage, Sighting] = {Stage.STEP: Moment.of_seconds(observed.step_seconds)}
+    for stage, signal in signals.items():
+        threshold = observed.thresholds.get(stage, observed.threshold)
+        sightings[stage] = first_crossing(
+            signal, threshold=threshold, after_seconds=observed.step_seconds, is_rising=is_rising
+        )
+    sightings[Stage.DECISION] = first_change(
+        observed.desired_replicas, after_seconds=observed.step_seconds, is_rising=is_rising
+    )
+    return sightings
+
+
+def _is_after(sighting: Sighting, seconds: float) -> bool:
+    return isinstance(sighting, Moment) and sighting.at_seconds >= seconds
+
+
+def _first_pod(pods: Sequence[PodTimes], moment: str) -> PodTimes:
+    none = PodTimes(name="", created="no pod was created after the step", deleted="no pod was deleted after the step")
+    return min(pods, key=lambda pod: getattr(pod, moment).at_nanoseconds, default=none)
+
+
+def relief(
+    intended_seconds: FloatArray, meets_slo: BoolArray, *, after_seconds: float, window_seconds: float, share: float
+) -> Sighting:
+    """
+    When, after it had been broken, the SLO was met by `share` of the requests of one full window; the window's end.
+
+    Requests count at the time they were meant to be sent: one that waited long in a queue belongs to the crowd it came
+    with.
+    """
+    order = np.argsort(intended_seconds, kind="stable")
+    times, good = intended_seconds[order], meets_slo[order]
+    broken = np.flatnonzero(~good & (times >= after_seconds))
+    if broken.size == 0:
+        return "the SLO was never broken after the step"
+    starts = times[broken[0] :]
+    first = np.searchsorted(times, starts, side="left")
+    beyond = np.searchsorted(times, starts + window_seconds, side="right")
+    met = np.concatenate([[0], np.cumsum(good)])
+    shares = (met[beyond] - met[first]) / np.maximum(1, beyond - first)
+    is_whole = starts + window_seconds <= times[-1]
+    found = np.flatnonzero((shares >= share) & is_whole)
+    if found.size == 0:
+        return f"no full window of {window_seconds:g} s met the SLO for {share:.0%} of its requests"
+    return Moment.of_seconds(float(starts[found[0]]) + window_seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provisioning:
+    """Device-seconds that were held and not needed, and needed and not held."""
+
+    over_device_seconds: float
+    under_device_seconds: float
+
+
+def provisioning(held: Signal, needed: Signal, *, start_seconds: float, end_seconds: float) -> Provisioning:
+    """Both step signals in devices, compared from start to end; before its first value each counts as nothing."""
+    inner = np.concatenate([held.times_seconds, needed.times_seconds])
+    inner = inner[(inner > start_seconds) & (inner < end_seconds)]
+    edges = np.unique(np.concatenate([[start_seconds], inner, [end_seconds]]))
+    surplus = np.nan_to_num(held.at(edges[:-1])) - np.nan_to_num(needed.at(edges[:-1]))
+    areas = surplus * np.diff(edges)
+    return Provisioning(
+        over_device_seconds=float(areas[areas > 0].sum()),
+        under_device_seconds=float(-areas[areas < 0].sum()),
+    )
