@@ -1,0 +1,155 @@
+"""What of a lab could still be on the machine after its end: looked for in /proc, /sys and on the loopback address."""
+
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from tests.lab.running import RunningLab
+
+NAMESPACES = ("pid", "mnt", "net", "user", "ipc", "uts", "cgroup")
+CGROUPS = Path("/sys/fs/cgroup")
+PAUSE_SECONDS = 0.01
+"""Between two looks. The kernel tells of the end of a process, but not of the end of all that it held."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """By what a lab can be recognised: taken while it runs, looked for afterwards."""
+
+    name: str
+    root: str
+    namespaces: frozenset[str]
+    ports: frozenset[int]
+    interfaces: frozenset[str]
+    """Of this machine before the lab came up."""
+
+
+def interfaces() -> frozenset[str]:
+    return frozenset(os.listdir("/sys/class/net"))
+
+
+def namespaces_of(pid: int | str) -> frozenset[str]:
+    """As the kernel names them, ``net:[4026531840]``; none of a process that is gone."""
+    found = set()
+    for kind in NAMESPACES:
+        try:
+            found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
+        except OSError:
+            continue
+    return frozenset(found)
+
+
+def take_traces(lab: RunningLab, before: frozenset[str]) -> Traces:
+    """Of a lab that runs; `before` are the interfaces that were there without it."""
+    ours = namespaces_of("self")
+    inside = {name for pid in pids() for name in namespaces_of(pid) if _descends(pid, lab.pid)}
+    kubeconfig = yaml.safe_load(lab.kubeconfig.read_text(encoding="utf-8"))
+    urls = [kubeconfig["clusters"][0]["cluster"]["server"], lab.status["prometheus_url"], lab.status["gateway_url"]]
+    ports = frozenset(port for url in urls if url and (port := urlsplit(url).port))
+    assert inside - ours, "the lab has no namespace of its own"
+    assert ports, "the lab has no port"
+    return Traces(
+        name=lab.name, root=str(lab.paths.root), namespaces=frozenset(inside - ours), ports=ports, interfaces=before
+    )
+
+
+def pids() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _descends(pid: int, ancestor: int) -> bool:
+    for _ in range(64):
+        if pid == ancestor:
+            return True
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        pid = int(stat.rpartition(")")[2].split()[1])
+        if pid <= 1:
+            return False
+    return False
+
+
+def _is_zombie(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[0] in {"Z", "X"}
+
+
+def processes(traces: Traces) -> list[str]:
+    """Those in a namespace of the lab, or started with its folder on their command line."""
+    found = []
+    for pid in pids():
+        try:
+            line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue
+        if (traces.namespaces & namespaces_of(pid) or traces.root in line.split()) and not _is_zombie(pid):
+            found.append(f"process {pid}: {line[:200]}")
+    return found
+
+
+def mounts(traces: Traces) -> list[str]:
+    text = Path("/proc/self/mountinfo").read_text(encoding="utf-8")
+    return [f"mount: {line}" for line in text.splitlines() if traces.root in line]
+
+
+def control_groups(traces: Traces) -> list[str]:
+    found = []
+    for folder, names, _ in os.walk(CGROUPS):
+        found += [f"control group: {folder}/{name}" for name in names if name == traces.name or traces.name in name]
+    return found
+
+
+def open_ports(traces: Traces) -> list[str]:
+    found = []
+    for port in sorted(traces.ports):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                found.append(f"listening port: {port}")
+    return found
+
+
+def new_interfaces(traces: Traces) -> list[str]:
+    return [f"interface: {name}" for name in sorted(interfaces() - traces.interfaces)]
+
+
+def files(traces: Traces) -> list[str]:
+    return [f"folder: {traces.root}"] if os.path.lexists(traces.root) else []
+
+
+KINDS: tuple[Callable[[Traces], list[str]], ...] = (
+    processes,
+    mounts,
+    control_groups,
+    open_ports,
+    new_interfaces,
+    files,
+)
+
+
+def left_by(traces: Traces) -> list[str]:
+    """All that is left, in words; empty for a lab that is gone."""
+    return [each for look in KINDS for each in look(traces)]
+
+
+def seconds_until_nothing_is_left(traces: Traces, *, within_seconds: float) -> float:
+    """How long it took from now; names what is left after the deadline."""
+    began = time.monotonic()
+    pause = threading.Event()
+    left = left_by(traces)
+    while left and time.monotonic() - began < within_seconds:
+        pause.wait(PAUSE_SECONDS)
+        left = left_by(traces)
+    assert not left, "\n".join(left)
+    return time.monotonic() - began
