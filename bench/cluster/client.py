@@ -77,6 +77,12 @@ class Cluster:
     def close(self) -> None:
         self._api.close()  # type: ignore[no-untyped-call]
 
+    @property
+    def configuration(self) -> kubernetes.client.Configuration:
+        """Address, certificates and token of this context."""
+        configuration: kubernetes.client.Configuration = self._api.configuration
+        return configuration
+
     def get(self, ref: Ref) -> Object:
         """The object. Raises `NotFound`."""
         return self.request("GET", self.path(ref))
