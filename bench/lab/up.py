@@ -6,66 +6,96 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
 import bench
 from bench.errors import LabExists, LabFailed, PortInUse
-from bench.lab.box import leash, lock, remains
-from bench.lab.box.leash import Failed, Holder, Progress, Ready
+from bench.lab import preflight
+from bench.lab.box import lock, remains
+from bench.lab.box.leash import Failed, Holder, Message, Progress, Ready
 from bench.lab.config import LabConfig
 from bench.lab.paths import LabPaths
 
 _KEPT_VARIABLES: Final = re.compile(r"HOME|USER|LOGNAME|LANG|LC_\w+|TZ|TMPDIR|XDG_(CACHE|STATE)_HOME|BENCH_\w+")
-_SYSTEM_FOLDERS: Final = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Running:
-    """A lab that serves; `holder` keeps it on the leash until let go."""
+class Held:
+    """A lab that serves. It ends with this object's process, until that lets go."""
 
-    paths: LabPaths
-    holder: Holder
-    ports: Mapping[str, int]
-    seconds: float
+    def __init__(
+        self, paths: LabPaths, ports: Mapping[str, int], holder: Holder, keeper: "subprocess.Popen[bytes]"
+    ) -> None:
+        self.paths = paths
+        self.ports = ports
+        self._holder = holder
+        self._keeper = keeper
+
+    def fileno(self) -> int:
+        """Readable when the lab has something to say, or has ended."""
+        return self._holder.fileno()
+
+    def listen(self) -> Message | None:
+        """The next thing that it says; None when it has ended."""
+        return self._holder.receive()
+
+    def let_go(self) -> None:
+        """From now on the lab outlives this process."""
+        self._holder.let_go()
+        # It is nobody's child to wait for any more; Popen would complain that it still runs.
+        self._keeper.returncode = 0
+
+    def wait_until_gone(self) -> None:
+        """Let the lab end, and return when its remains are removed."""
+        self._holder.drop()
+        self._keeper.wait()
 
 
-def bring_up(config: LabConfig, programs: Mapping[str, Path], report: Callable[[Progress], None]) -> Holder:
+def bring_up(config: LabConfig, programs: Mapping[str, Path], report: Callable[[Progress], None]) -> Held:
     """
-    Start a lab and return when everything in it serves. It is still held: it ends with the holder.
+    Start a lab and return when everything in it serves.
 
-    `programs` are what it runs, by upstream name.
+    `programs` are what it runs, by upstream name. Raises `LabExists`, `PortInUse`, `LabFailed`; nothing is left then.
     """
+    held = _start(config, programs)
+    try:
+        _follow(held, report)
+    except BaseException:
+        held.wait_until_gone()
+        raise
+    return held
+
+
+def _start(config: LabConfig, programs: Mapping[str, Path]) -> Held:
     paths = LabPaths.of(config.name)
-    with contextlib.ExitStack() as on_failure:
-        held = _take(paths)
-        on_failure.callback(os.close, held)
-        _clear(paths.root)
-        listeners = _listen(config, on_failure)
+    with contextlib.ExitStack() as handed_on, contextlib.ExitStack() as on_failure:
+        lock_descriptor = _take(paths)
+        handed_on.callback(os.close, lock_descriptor)
+        on_failure.callback(remains.remove, paths.root, keep_logs=False)
+        listeners = _listen(config, handed_on)
         _write(config, paths, programs)
         ours, theirs = socket.socketpair()
+        handed_on.enter_context(theirs)
         descriptors = {"leash": theirs.fileno()} | {name: each.fileno() for name, each in listeners.items()}
-        _start_keeper(paths, held, descriptors)
-        theirs.close()
-    holder = Holder(ours)
-    for message in holder.messages():
+        keeper = _start_keeper(paths, lock_descriptor, descriptors)
+        on_failure.pop_all()
+        ports = {name: each.getsockname()[1] for name, each in listeners.items()}
+    return Held(paths, ports, Holder(ours), keeper)
+
+
+def _follow(held: Held, report: Callable[[Progress], None]) -> None:
+    name = held.paths.root.name
+    logs = remains.kept_logs(name)
+    while (message := held.listen()) is not None:
         match message:
             case Progress():
                 report(message)
             case Ready():
-                return holder
+                return
             case Failed(message=told):
-                _wait_for_the_end(holder)
-                raise LabFailed(f"lab {config.name}: {told}. Its logs are in {remains.kept_logs(config.name)}.")
-    logs = remains.kept_logs(config.name)
-    raise LabFailed(f"lab {config.name}: its first process ended without a word. Its logs are in {logs}.")
-
-
-def _wait_for_the_end(holder: Holder) -> None:
-    for _ in holder.messages():
-        continue
+                raise LabFailed(f"lab {name}: {told.rstrip('.')}. Its logs are in {logs}.")
+    raise LabFailed(f"lab {name}: its first process ended without a word. Its logs are in {logs}.")
 
 
 def _take(paths: LabPaths) -> int:
@@ -76,16 +106,14 @@ def _take(paths: LabPaths) -> int:
             f"lab {name} runs already: `bench lab status --name {name}` shows it, `bench lab down --name {name}` "
             "takes it down; another --name starts a second one."
         )
+    # What a lab that was killed with its keeper left in the folder.
+    remains.empty(paths.root)
     return held
-
-
-def _clear(root: Path) -> None:
-    """What a lab that was killed with its keeper left here."""
 
 
 def _listen(config: LabConfig, resources: contextlib.ExitStack) -> Mapping[str, socket.socket]:
     wanted = {"api": config.api_port, "prometheus": config.prometheus_port, "gateway": config.gateway_port}
-    listeners = {}
+    listeners: dict[str, socket.socket] = {}
     for name, port in wanted.items():
         listener = resources.enter_context(socket.socket(socket.AF_INET, socket.SOCK_STREAM))
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -106,10 +134,10 @@ def _write(config: LabConfig, paths: LabPaths, programs: Mapping[str, Path]) -> 
     paths.config.write_text(config.to_json(), encoding="utf-8")
 
 
-def _start_keeper(paths: LabPaths, held: int, descriptors: Mapping[str, int]) -> None:
+def _start_keeper(paths: LabPaths, held: int, descriptors: Mapping[str, int]) -> "subprocess.Popen[bytes]":
     named = [f"{name}={descriptor}" for name, descriptor in descriptors.items()]
     with (paths.logs / "keeper.log").open("ab") as log:
-        subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "bench.lab.box.keeper", str(paths.root), str(held), *named],
             env=_environment(),
             stdin=subprocess.DEVNULL,
@@ -124,7 +152,5 @@ def _start_keeper(paths: LabPaths, held: int, descriptors: Mapping[str, int]) ->
 def _environment() -> dict[str, str]:
     """Little: a proxy or a kubeconfig of the user's is nothing to the lab."""
     kept = {name: value for name, value in os.environ.items() if _KEPT_VARIABLES.fullmatch(name)}
-    folders = os.environ.get("PATH", "").split(os.pathsep)
-    folders += [folder for folder in _SYSTEM_FOLDERS if folder not in folders]
     source = str(Path(bench.__file__).resolve().parent.parent)
-    return {**kept, "PATH": os.pathsep.join(folders), "PYTHONPATH": source}
+    return {**kept, "PATH": preflight.search_path(), "PYTHONPATH": source}

@@ -6,7 +6,6 @@ Used by PID 1 only. What is applied as workloads is `bench.lab.box.workloads`.
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -31,7 +30,12 @@ if TYPE_CHECKING:
     from bench.lab.api import ApiClient
 
 FORWARDER: Final = "forwarder"
-_FORWARDED_SERVICES: Final = {"prometheus": ("monitoring", "prometheus"), "gateway": ("traefik", "traefik")}
+_TARGETS: Final = {
+    "api": f"127.0.0.1:{network.API_PORT}",
+    "prometheus": f"{network.PROMETHEUS_SERVICE_ADDRESS}:9090",
+    "gateway": f"{network.GATEWAY_SERVICE_ADDRESS}:80",
+}
+"""Where the forwarder leads. Services have addresses of their own before they exist: a caller is refused until then."""
 _SAMPLE_SECONDS: Final = 0.5
 _END_ROUNDS: Final = 250
 _END_PAUSE_SECONDS: Final = 0.02
@@ -61,8 +65,6 @@ class Cluster:
         self._programs = ControlPlane(box.config, box.paths)
         self._pki = Pki(box.paths.pki)
         self._running: set[asyncio.Task[None]] = set()
-        self._targets: dict[str, tuple[str, int]] = {"api": ("127.0.0.1", network.API_PORT)}
-        self._commands = -1
         self._client: ApiClient | None = None
 
     async def bring_up(self, resources: contextlib.AsyncExitStack) -> "ApiClient":
@@ -98,12 +100,6 @@ class Cluster:
                 service = await self._start(program, self._proxy_is_ready)
                 await service.wait_until_ready()
                 return
-
-    async def follow_services(self, client: "ApiClient") -> None:
-        """Tell the forwarder where Prometheus and the Gateway are, whenever that changes. Without end."""
-        async with asyncio.TaskGroup() as group:
-            for name, (namespace, service) in _FORWARDED_SERVICES.items():
-                group.create_task(self._follow(client, name, namespace, service))
 
     async def describe(self) -> list[dict[str, object]]:
         """Of each program: how it is, and what it used over a moment."""
@@ -144,29 +140,12 @@ class Cluster:
     def _changed(self, service: Service) -> None:
         detail = f"restart {service.restarts}" if service.restarts else ""
         self._tell(Progress(part=service.program.name, state=service.state, detail=detail))
-        if service.program.name == FORWARDER and service.state is PartState.READY:
-            for name in self._targets:
-                self._command(name)
 
     async def _start_forwarder(self) -> None:
-        # Both ends stay open here, so that a forwarder that is started again can be told again.
-        reading, self._commands = os.pipe()
-        named = tuple(f"{name}={descriptor}" for name, descriptor in self._box.listeners.items())
-        command = (sys.executable, "-m", "bench.lab.box.forwarder", str(reading), *named)
-        keep = (reading, *self._box.listeners.values())
+        ways = tuple(f"{descriptor}={_TARGETS[name]}" for name, descriptor in self._box.listeners.items())
+        command = (sys.executable, "-m", "bench.lab.box.forwarder", *ways)
+        keep = tuple(self._box.listeners.values())
         await self._start(Program(name=FORWARDER, command=command, keep=keep, address="127.0.0.1"), _at_once)
-
-    def _command(self, name: str) -> None:
-        host, port = self._targets[name]
-        os.write(self._commands, (json.dumps({"name": name, "host": host, "port": port}) + "\n").encode())
-
-    async def _follow(self, client: "ApiClient", name: str, namespace: str, service: str) -> None:
-        path = f"/api/v1/namespaces/{namespace}/services"
-        async for event in client.watch(path, {"fieldSelector": f"metadata.name={service}"}):
-            if event.object:
-                spec = event.object["spec"]
-                self._targets[name] = (spec["clusterIP"], spec["ports"][0]["port"])
-                self._command(name)
 
     async def _end_pods(self) -> None:
         """The agent has died and its successor knows none of its processes: end them, so that pods begin anew."""

@@ -4,20 +4,17 @@ Carries bytes from the host's 127.0.0.1 into the lab: a program of its own, star
 Its listening sockets were opened on the host; the connections it makes are the lab's. No library but the standard
 one and no coroutine per connection: a load test goes through here, and what this costs the lab cannot use.
 
-Arguments: the descriptor that commands come from, then ``name=descriptor`` for each listening socket. A command is a
-JSON object on a line, ``{"name": …, "host": …, "port": …}``: where a listener's connections go from now on. When the
-commands end, so does the program.
+Arguments: ``descriptor=host:port`` for each listening socket: where its connections lead.
 """
 
 import contextlib
-import json
 import os
 import resource
 import select
 import socket
 import struct
 import sys
-from typing import Final
+from typing import Final, NoReturn
 
 _CHUNK_BYTES: Final = 1 << 16
 _BACKLOG: Final = 1024
@@ -51,40 +48,25 @@ class _End:
 class Forwarder:
     """An event loop over all connections."""
 
-    def __init__(self, listeners: dict[str, socket.socket], commands: int) -> None:
+    def __init__(self, ways: dict[socket.socket, tuple[str, int]]) -> None:
         self._poll = select.epoll()
-        self._names = {listener.fileno(): name for name, listener in listeners.items()}
-        self._listeners = {listener.fileno(): listener for listener in listeners.values()}
-        self._targets: dict[str, tuple[str, int]] = {}
+        self._listeners = {listener.fileno(): listener for listener in ways}
+        self._targets = {listener.fileno(): target for listener, target in ways.items()}
         self._ends: dict[int, _End] = {}
-        self._commands = commands
-        self._unread = b""
         self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        for listener in listeners.values():
+        for listener in ways:
             listener.setblocking(False)
             listener.listen(_BACKLOG)
             self._poll.register(listener.fileno(), select.EPOLLIN)
-        self._poll.register(commands, select.EPOLLIN)
 
-    def run(self) -> None:
-        """Until the commands end."""
-        is_running = True
-        while is_running:
+    def run(self) -> NoReturn:
+        """Without end; PID 1 ends it."""
+        while True:
             for descriptor, events in self._poll.poll():
-                if descriptor == self._commands:
-                    is_running = self._obey()
-                elif descriptor in self._listeners:
+                if descriptor in self._listeners:
                     self._accept(descriptor)
                 elif descriptor in self._ends:
                     self._serve(self._ends[descriptor], events)
-
-    def _obey(self) -> bool:
-        received = os.read(self._commands, _CHUNK_BYTES)
-        *lines, self._unread = (self._unread + received).split(b"\n")
-        for line in lines:
-            command = json.loads(line)
-            self._targets[command["name"]] = (command["host"], command["port"])
-        return bool(received)
 
     def _accept(self, descriptor: int) -> None:
         try:
@@ -94,13 +76,8 @@ class Forwarder:
         except OSError:
             self._refuse(descriptor)
             return
-        target = self._targets.get(self._names[descriptor])
-        if target is None:
-            # Nothing serves there yet. Keeping the caller waiting would hide that.
-            _reset(client)
-            return
         server = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        server.connect_ex(target)
+        server.connect_ex(self._targets[descriptor])
         self._join(_End(client, connecting=False), _End(server, connecting=True))
 
     def _refuse(self, descriptor: int) -> None:
@@ -205,17 +182,17 @@ def _reset(end: socket.socket) -> None:
     end.close()
 
 
-def main() -> int:
-    """Forward until the commands end."""
+def main() -> None:
+    """Forward until ended."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    listeners = {}
-    for argument in sys.argv[2:]:
-        name, _, descriptor = argument.partition("=")
-        listeners[name] = socket.socket(fileno=int(descriptor))
-    Forwarder(listeners, int(sys.argv[1])).run()
-    return 0
+    ways = {}
+    for argument in sys.argv[1:]:
+        descriptor, _, target = argument.partition("=")
+        host, _, port = target.rpartition(":")
+        ways[socket.socket(fileno=int(descriptor))] = (host, int(port))
+    Forwarder(ways).run()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

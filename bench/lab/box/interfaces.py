@@ -26,7 +26,8 @@ def set_up() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
         _bring_up(any_socket, "lo")
         fcntl.ioctl(any_socket, _ADD_BRIDGE, network.BRIDGE.encode() + b"\0")
-        netmask = IPv4Network(network.POD_NETWORK).netmask
+        # Wide enough for the services' addresses: what has no route is refused before kube-proxy's rules see it.
+        netmask = _smallest_with(IPv4Network(network.POD_NETWORK), IPv4Network(network.SERVICE_NETWORK)).netmask
         fcntl.ioctl(any_socket, _SET_ADDRESS, _address_request(network.BRIDGE, IPv4Address(network.BRIDGE_ADDRESS)))
         fcntl.ioctl(any_socket, _SET_NETMASK, _address_request(network.BRIDGE, netmask))
         _bring_up(any_socket, network.BRIDGE)
@@ -36,6 +37,12 @@ def set_up() -> None:
 
 def _bring_up(any_socket: socket.socket, name: str) -> None:
     fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sH22x", name.encode(), _UP_AND_RUNNING))
+
+
+def _smallest_with(one: IPv4Network, other: IPv4Network) -> IPv4Network:
+    while not other.subnet_of(one):
+        one = one.supernet()
+    return one
 
 
 def _address_request(name: str, address: IPv4Address) -> bytes:

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from types import FrameType
 
-from bench.lab.box import namespaces, remains
+from bench.lab.box import namespaces, outermost, remains
 
 
 def main() -> int:
@@ -27,6 +27,7 @@ def main() -> int:
         os.close(writing)
         _become_first_process(root, [f"lock={lock_descriptor}", f"keeper={reading}", *handed_on], keeper)
     os.close(reading)
+    outermost.write(Path(root), keeper=keeper, first_process=first_process)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _hand_on_to(first_process))
     # The ends that `up` and users hold on to must close when PID 1's copies do.
@@ -42,7 +43,8 @@ def _become_first_process(root: str, handed_on: list[str], keeper: int) -> None:
         namespaces.enter_lab_namespaces()
         for descriptor in _descriptors(handed_on):
             os.set_inheritable(descriptor, True)
-        os.execv(sys.executable, [sys.executable, "-m", "bench.lab.box.supervisor", root, str(keeper), *handed_on])
+        command = [sys.executable, "-m", "bench.lab.box.supervisor", root, str(keeper), *handed_on]
+        os.execv(sys.executable, command)  # noqa: S606 (a shell has no business here)
     except OSError as error:
         print(f"the lab's first process did not start: {error}", file=sys.stderr)  # noqa: T201 (its log)
     finally:

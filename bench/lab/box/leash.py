@@ -8,7 +8,7 @@ killed half way leaves nothing behind.
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any, Final
@@ -69,19 +69,32 @@ class Holder:
 
     def __init__(self, end: socket.socket) -> None:
         self._end = end
+        self._unread = b""
 
-    def messages(self) -> Iterator[Message]:
-        """What PID 1 tells, until it lets the socket go, which it does only by ending."""
-        with self._end.makefile("rb") as lines:
-            for line in lines:
-                yield decode(line)
+    def fileno(self) -> int:
+        return self._end.fileno()
+
+    def receive(self) -> Message | None:
+        """What PID 1 tells next; None once it has ended."""
+        while b"\n" not in self._unread:
+            try:
+                received = self._end.recv(1 << 16)
+            except ConnectionError:
+                return None
+            if not received:
+                return None
+            self._unread += received
+        line, _, self._unread = self._unread.partition(b"\n")
+        return decode(line)
 
     def let_go(self) -> None:
         """From now on the lab outlives this process."""
         self._end.sendall(_LET_GO)
+        self._end.close()
 
-    def fileno(self) -> int:
-        return self._end.fileno()
+    def drop(self) -> None:
+        """The lab goes down, if it has not already."""
+        self._end.close()
 
 
 class Held:

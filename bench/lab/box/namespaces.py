@@ -42,7 +42,7 @@ def unshare(kinds: Clone) -> None:
 
 
 def mount(source: str, target: str, kind: str, flags: Mount, options: str = "") -> None:
-    """mount(2)."""
+    """Mount a file system, or change how the mounts at `target` spread."""
     arguments = (source.encode(), target.encode(), kind.encode(), ctypes.c_ulong(flags), options.encode())
     if _libc.mount(*arguments) != 0:
         raise _last_error(f"mount {kind} on {target}")

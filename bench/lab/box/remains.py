@@ -31,6 +31,16 @@ def remove(root: Path, *, keep_logs: bool) -> None:
     shutil.rmtree(root, onerror=_make_removable)
 
 
+def empty(root: Path) -> None:
+    """The same for a folder that is about to be used again: it stays, since it is locked."""
+    cgroups.remove_tree(root.name)
+    for entry in root.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry, onerror=_make_removable)
+        else:
+            entry.unlink()
+
+
 def _make_removable(remove_one: object, path: str, _: object) -> None:
     """A program may leave folders without write permission (module caches do); the owner may still remove them."""
     with contextlib.suppress(OSError):

@@ -98,9 +98,7 @@ class Supervisor:
         client = await self._cluster.bring_up(resources)
         from bench.lab.box.workloads import Workloads  # noqa: PLC0415  (imported while the API server starts)
 
-        self._workloads = Workloads(self._box.config, self._box.paths, client, self._leash.tell)
-        following = asyncio.create_task(self._cluster.follow_services(client))
-        resources.callback(following.cancel)
+        self._workloads = Workloads(self._box.config, client, self._leash.tell)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._cluster.complete(client))
             group.create_task(self._workloads.apply())

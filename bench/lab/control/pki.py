@@ -4,7 +4,7 @@ Certificates and tokens of a lab's control plane, made anew for each lab and nev
 Elliptic curve keys throughout: making all of them takes milliseconds, where RSA takes seconds.
 """
 
-import datetime
+import datetime as dt
 import ipaddress
 import secrets
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from bench.lab import network
 from bench.lab.control.files import Identity, Pki
 
-_VALID: Final = datetime.timedelta(days=365)
-_CLOCK_SKEW: Final = datetime.timedelta(hours=1)
+_VALID: Final = dt.timedelta(days=365)
+_CLOCK_SKEW: Final = dt.timedelta(hours=1)
 
 
 _USERS: Final[Mapping[Identity, tuple[str, str]]] = {
@@ -112,7 +112,7 @@ def _issue(authority: _Authority, path: Path, subject: x509.Name, names: Sequenc
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
+    now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
         .subject_name(subject)

@@ -1,0 +1,1 @@
+"""The lab: a real Kubernetes control plane with simulated GPUs, on this machine."""

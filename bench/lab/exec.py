@@ -1,0 +1,53 @@
+"""Runs a command with a lab's addresses in its environment, on the host or inside of the lab. Replaces this process."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from bench.errors import MissingTools, WrongUsage
+from bench.lab import preflight, status
+from bench.lab.paths import LabPaths
+from bench.lab.status import LabStatus
+
+
+def on_host(name: str, command: Sequence[str]) -> NoReturn:
+    """KUBECONFIG, PROMETHEUS_URL and GATEWAY_URL are set, and the lab's kubectl is found first."""
+    lab = status.read(name)
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(lab.kubeconfig),
+        "PROMETHEUS_URL": lab.prometheus_url,
+        "GATEWAY_URL": lab.gateway_url,
+        "PATH": f"{lab.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    }
+    _become(command, environment)
+
+
+def inside(name: str, command: Sequence[str]) -> NoReturn:
+    """In the lab's namespaces, as its root: its processes, its network, its mounts."""
+    lab = status.read(name)
+    nsenter = preflight.find_tool("nsenter")
+    if nsenter is None:
+        raise MissingTools("nsenter is missing; it is part of the package util-linux.")
+    environment = {
+        **os.environ,
+        "KUBECONFIG": str(LabPaths.of(name).inner_kubeconfig),
+        "PATH": f"{lab.bin}{os.pathsep}{preflight.search_path()}",
+    }
+    kinds = ["--mount", "--net", "--ipc", "--pid"]
+    if not _shares_user_namespace(lab):
+        kinds = ["--user", "--preserve-credentials", *kinds]
+    _become([nsenter, f"--target={lab.pid}", *kinds, f"--wdns={os.getcwd()}", "--", *command], environment)
+
+
+def _shares_user_namespace(lab: LabStatus) -> bool:
+    return os.path.samestat(os.stat(f"/proc/{lab.pid}/ns/user"), os.stat("/proc/self/ns/user"))
+
+
+def _become(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
+    program = shutil.which(command[0], path=environment["PATH"])
+    if program is None:
+        raise WrongUsage(f"{command[0]}: no such program on {environment['PATH']}")
+    os.execve(Path(program), list(command), environment)  # noqa: S606 (a shell has no business here)
