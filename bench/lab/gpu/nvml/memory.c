@@ -60,14 +60,15 @@ API nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t
     return NVML_SUCCESS;
 }
 
+/* An instance has an eighth of the window for each of its slices. */
 API nvmlReturn_t nvmlDeviceGetBAR1MemoryInfo(nvmlDevice_t device, nvmlMemory_t *memory)
 {
     struct view view;
-    nvmlReturn_t code = look_at_device(device, memory, &view);
+    nvmlReturn_t code = look(device, memory, &view);
 
     if (code != NVML_SUCCESS)
         return code;
-    memory->total = view.fixed->bar1_bytes;
+    memory->total = view.instance ? view.fixed->bar1_bytes / 8 * view.instance->slices : view.fixed->bar1_bytes;
     memory->used = 1u << 20; /* the driver's own window */
     memory->free = memory->total - memory->used;
     return NVML_SUCCESS;
