@@ -31,6 +31,8 @@ class LabConfig:
     """Instances into which every device of the device plugin is split, as ``1g.10gb`` (empty: no MIG)."""
     gpu_cores: float = 0.4
     """CPU cores that are 100 % of one device, and the quota of the pods that hold it. Four fit on two cores."""
+    node_boot_seconds: float = 5.0
+    """From the Node object that an autoscaler makes to a machine that runs pods."""
     exporter_interval_seconds: float = 30.0
     scrape_interval_seconds: float = 15.0
     hpa_sync_seconds: float = 15.0

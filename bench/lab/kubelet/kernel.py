@@ -43,3 +43,10 @@ def mount_memory(path: str, size_bytes: int) -> None:
 def unmount(path: str) -> None:
     """Detach at once; who still has files open keeps them."""
     _check(_libc.umount2(path.encode(), MNT_DETACH), f"umount {path}")
+
+
+def mounts_below(path: str) -> list[str]:
+    """Mount points inside a folder, inner ones first."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+        points = [line.split()[4] for line in mounts]
+    return [point for point in reversed(points) if point.startswith(f"{path}/")]

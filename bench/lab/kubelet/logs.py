@@ -153,7 +153,7 @@ async def _chunks(path: Path, writer: LogWriter | None, request: LogRequest) -> 
                 await more
             finally:
                 more.cancel()
-            if os.fstat(following.fileno()).st_ino != path.stat().st_ino:
+            if not writer.closed and os.fstat(following.fileno()).st_ino != path.stat().st_ino:
                 yield b"".join(_entries(following.read(), request))
                 following.close()
                 following = path.open("rb")

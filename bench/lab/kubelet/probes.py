@@ -184,5 +184,7 @@ async def _exec(action: Mapping[str, Any], target: ProbeTarget, within_seconds: 
     command = list(action.get("command") or ())
     result = await target.run(command, within_seconds)
     if result.timed_out:
-        return ProbeAnswer(ok=False, message=f'command timed out: "{" ".join(command)}" timed out after {within_seconds:g}s')
+        return ProbeAnswer(
+            ok=False, message=f'command timed out: "{" ".join(command)}" timed out after {within_seconds:g}s'
+        )
     return ProbeAnswer(ok=result.code == 0, message=result.output)

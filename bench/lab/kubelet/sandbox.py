@@ -34,6 +34,7 @@ _NEVER: Final = frozenset(
 """Power over the machine itself; not even a privileged pod of a lab has it."""
 
 _OWN_FOLDERS: Final = ("/etc", "/var", "/run", "/home", "/opt", "/mnt", "/srv", "/media")
+_SCRATCH_FOLDERS: Final = ("/tmp", "/var/tmp")  # noqa: S108 - in the container's own root
 _HOST_ETC: Final = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "ssl", "pki", "ca-certificates")
 _HOST_ETC_DATA: Final = ("localtime", "mime.types", "protocols", "services", "terminfo")
 _HIDDEN_PROC: Final = ("/proc/kcore", "/proc/keys", "/proc/sysrq-trigger", "/proc/timer_list")
@@ -141,8 +142,9 @@ def _system(view: View) -> Iterator[str]:
             yield from _as_on_host(name)
     for folder in _OWN_FOLDERS:
         yield from ("--dir", folder)
-    yield from ("--perms", "0700", "--dir", "/root", "--perms", "1777", "--dir", "/tmp", "--perms", "1777")
-    yield from ("--dir", "/var/tmp", "--symlink", "/run", "/var/run")  # noqa: S108 - in the container's own root
+    yield from ("--perms", "0700", "--dir", "/root", "--symlink", "/run", "/var/run")
+    for folder in _SCRATCH_FOLDERS:
+        yield from ("--perms", "1777", "--dir", folder)
 
 
 def _as_on_host(path: str) -> tuple[str, str, str]:

@@ -80,7 +80,7 @@ def _init_progress(spec: Mapping[str, Any], inits: Sequence[Status]) -> tuple[bo
     sidecars = {each["name"] for each in spec.get("initContainers") or () if is_sidecar(each)}
     for each in inits:
         if each["name"] in sidecars:
-            pending |= not each.get("started")
+            pending |= _sidecar_pending(each)
             continue
         ended = each["state"].get("terminated") or (each.get("lastState") or {}).get("terminated")
         if ended is None or "running" in each["state"]:
@@ -90,6 +90,13 @@ def _init_progress(spec: Mapping[str, Any], inits: Sequence[Status]) -> tuple[bo
         elif "terminated" not in each["state"]:
             pending = True
     return failed, pending
+
+
+def _sidecar_pending(status: Status) -> bool:
+    """One that has run and ended holds nothing up: it will be restarted beside the others."""
+    if "running" in status["state"]:
+        return not status.get("started")
+    return "waiting" in status["state"] and not status.get("lastState")
 
 
 def _condition(kind: str, *, holds: bool, reason: str = "", message: str = "") -> dict[str, Any]:

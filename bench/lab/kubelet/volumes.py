@@ -144,7 +144,7 @@ class Volumes:
         shutil.rmtree(self._setting.folder, ignore_errors=True)
 
     async def _provide(self, volume: Mapping[str, Any]) -> Path:
-        folder = self._setting.folder / volume["name"]
+        folder: Path = self._setting.folder / volume["name"]
         if "emptyDir" in volume:
             return self._empty(folder, volume["emptyDir"] or {})
         if "hostPath" in volume:
@@ -172,7 +172,7 @@ class Volumes:
         """On the lab's own root of the node, never on this machine's."""
         root = self._setting.node_root
         root.mkdir(parents=True, exist_ok=True)
-        path = root / source["path"].lstrip("/")
+        path = root / str(source["path"]).lstrip("/")
         if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root)):
             raise VolumeMissing(f"hostPath {source['path']} leaves the node")
         kind = source.get("type") or ""
@@ -248,7 +248,11 @@ class Volumes:
         body = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenRequest",
-            "spec": {"audiences": [audience] if audience else [], "expirationSeconds": seconds, "boundObjectRef": bound},
+            "spec": {
+                "audiences": [audience] if audience else [],
+                "expirationSeconds": seconds,
+                "boundObjectRef": bound,
+            },
         }
         account = spec.get("serviceAccountName") or "default"
         path = f"/api/v1/namespaces/{metadata['namespace']}/serviceaccounts/{account}/token"
