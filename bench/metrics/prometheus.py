@@ -5,9 +5,10 @@ Series are read as the samples that were stored, with their own timestamps (an i
 as a range query, which would resample them and hide their age.
 """
 
+import contextlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -80,17 +81,27 @@ class Prometheus:
     def query(self, promql: str, *, at_utc_seconds: float | None = None) -> Sequence[Series]:
         """The answer of an instant query, now or at a time; of a range selector, the samples as stored."""
         params = {} if at_utc_seconds is None else {"time": f"{at_utc_seconds:.3f}"}
-        try:
+        with self._translated(promql):
             answer = self._api.custom_query(promql, params=params)
+            return tuple(_series(each) for each in answer)
+
+    def metric_names(self) -> Sequence[str]:
+        """The names of all metrics that have series."""
+        with self._translated("the names of its metrics"):
+            return tuple(self._api.get_label_values("__name__"))
+
+    @contextlib.contextmanager
+    def _translated(self, asked: str) -> Iterator[None]:
+        try:
+            yield
         except PrometheusApiClientException as error:
-            raise Unreachable(f"Prometheus at {self.url} refuses {promql!r}: {str(error)[:300]}.") from error
+            raise Unreachable(f"Prometheus at {self.url} refuses {asked!r}: {str(error)[:300]}.") from error
         except requests.TooManyRedirects as error:
             raise Unreachable(
                 f"Prometheus at {self.url} redirects, as a login page does. Give the URL behind it."
             ) from error
-        except (requests.RequestException, ValueError, KeyError) as error:
+        except (requests.RequestException, ValueError, KeyError, TypeError) as error:
             raise Unreachable(f"Prometheus at {self.url} does not answer ({error}). Is the URL right?") from error
-        return tuple(_series(each) for each in answer) if isinstance(answer, list) else ()
 
     def read(self, promql: str, meaning: Meaning, *, at_utc_seconds: float | None = None) -> tuple[Reading, ...]:
         """The answer as readings, one a series; one `Absent` where no series matched or all samples are NaN."""
