@@ -1,0 +1,1 @@
+"""The load generator: who asks, how often, and what each answer took."""

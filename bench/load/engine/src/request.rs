@@ -1,0 +1,116 @@
+//! A request as bytes: what does not change is built once, the number and the length are put in at each sending.
+
+use std::io::Write;
+
+use crate::config::{Config, Session, Target, Template};
+
+/// A template, prepared for both versions of HTTP.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    pub method: http::Method,
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    pub session: Option<Session>,
+    head: Vec<u8>,
+}
+
+impl Prepared {
+    pub fn new(template: &Template, target: &Target) -> Result<Self, String> {
+        let method = http::Method::from_bytes(template.method.as_bytes()).map_err(|error| error.to_string())?;
+        let line =
+            format!("{}{}", template.path, template.headers.iter().map(|(n, v)| format!("{n}{v}")).collect::<String>());
+        if line.contains(['\r', '\n', '\0']) || template.path.contains(' ') || !template.path.starts_with('/') {
+            return Err(format!("path {:?} or a header cannot be sent: it holds a line end or a space", template.path));
+        }
+        let place = match &target.proxy {
+            Some(_) if !target.tls => format!("http://{}{}", target.authority, template.path),
+            _ => template.path.clone(),
+        };
+        let mut head = format!("{method} {place} HTTP/1.1\r\nhost: {}\r\n", target.authority).into_bytes();
+        for (name, value) in &template.headers {
+            write!(head, "{name}: {value}\r\n").map_err(|error| error.to_string())?;
+        }
+        Ok(Self {
+            method,
+            path: template.path.clone(),
+            headers: template.headers.clone(),
+            body: template.body.clone().into_bytes(),
+            session: template.session.clone(),
+            head,
+        })
+    }
+
+    /// Writes the whole request over what `out` held.
+    pub fn write_http1(&self, out: &mut Vec<u8>, id_header: &str, id: &str, body: &[u8]) {
+        out.clear();
+        out.extend_from_slice(&self.head);
+        if !id_header.is_empty() {
+            for part in [id_header, ": ", id, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
+        if !body.is_empty() || self.method == http::Method::POST {
+            // Writing to a Vec does not fail.
+            let _ = write!(out, "content-length: {}\r\n", body.len());
+        }
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(body);
+    }
+
+    pub fn to_http2(&self, target: &Target, id_header: &str, id: &str) -> Result<http::Request<()>, http::Error> {
+        let scheme = if target.tls { "https" } else { "http" };
+        let mut request = http::Request::builder()
+            .version(http::Version::HTTP_2)
+            .method(self.method.clone())
+            .uri(format!("{scheme}://{}{}", target.authority, self.path));
+        for (name, value) in &self.headers {
+            request = request.header(name.to_ascii_lowercase(), value);
+        }
+        if !id_header.is_empty() {
+            request = request.header(id_header.to_ascii_lowercase(), id);
+        }
+        request.body(())
+    }
+}
+
+/// All templates of a run.
+pub fn prepare(config: &Config) -> Result<Vec<Prepared>, String> {
+    config.templates.iter().map(|template| Prepared::new(template, &config.target)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target { tls: false, host: "h".into(), port: 80, authority: "h:80".into(), proxy: None }
+    }
+
+    fn template(path: &str) -> Template {
+        Template {
+            method: "POST".into(),
+            path: path.into(),
+            headers: vec![("a".into(), "b".into())],
+            body: "{}".into(),
+            session: None,
+        }
+    }
+
+    #[test]
+    fn a_request_is_written_over_the_last_one() {
+        let prepared = Prepared::new(&template("/v1"), &target()).unwrap();
+        let mut out = b"old".to_vec();
+        prepared.write_http1(&mut out, "x-request-id", "r-7", b"{}");
+        let wire = "POST /v1 HTTP/1.1\r\nhost: h:80\r\na: b\r\nx-request-id: r-7\r\ncontent-length: 2\r\n\r\n{}";
+        assert_eq!(String::from_utf8_lossy(&out), wire);
+    }
+
+    #[test]
+    fn a_header_with_a_line_end_is_refused() {
+        let mut template = template("/v1");
+        template.headers[0].1 = "b\r\nevil: 1".into();
+        assert!(Prepared::new(&template, &target()).is_err());
+        assert!(Prepared::new(&self::template("v1"), &target()).is_err());
+    }
+}
