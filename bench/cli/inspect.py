@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.model.codec import to_json
-from bench.model.inventory import Inventory
+from bench.model.inventory import Device, Inventory
 from bench.targets.opening import opened
 from bench.targets.options import add_target_arguments, target_of
 
@@ -45,8 +45,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _tables(inventory: Inventory) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     yield "nodes", [(node.name, _state(node.is_ready, node.is_schedulable)) for node in inventory.nodes]
-    counted = Counter((device.node, device.product, device.mig_profile, device.shares) for device in inventory.devices)
-    yield "devices", [(node, _device(*rest, count)) for (node, *rest), count in sorted(counted.items())]
+    counted = Counter((device.node, _device(device)) for device in inventory.devices)
+    yield "devices", [(node, f"{count} x {device}") for (node, device), count in sorted(counted.items())]
     yield (
         "found",
         [
@@ -67,9 +67,10 @@ def _state(is_ready: bool, is_schedulable: bool) -> str:
     return ("Ready" if is_ready else "not Ready") + ("" if is_schedulable else ", unschedulable")
 
 
-def _device(product: str, profile: str, shares: int, count: int) -> str:
-    split = f" ({profile})" if profile else f", {shares} shares each" if shares > 1 else ""
-    return f"{count} × {product or 'of unknown product'}{split}"
+def _device(device: Device) -> str:
+    split = f" ({device.mig_profile})" if device.mig_profile else ""
+    shared = f", {device.shares} shares each" if device.shares > 1 else ""
+    return (device.product or "of unknown product") + split + shared
 
 
 def _or_none(names: tuple[str, ...]) -> str:
