@@ -83,6 +83,10 @@ class ControlPlane:
             *self._health_flags(CONTROLLER_MANAGER_PORT),
             "--leader-elect=false",
             "--use-service-account-credentials=true",
+            # At its start it makes an account and a token for each of its controllers. At the default of 20 calls a
+            # second that takes 5 s, before any controller begins.
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
             f"--root-ca-file={self._pki.ca}",
             f"--service-account-private-key-file={self._pki.service_account_key}",
             f"--cluster-signing-cert-file={self._pki.ca}",
