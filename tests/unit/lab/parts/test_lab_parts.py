@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ from bench.lab.images import Catalogue
 from bench.lab.parts import adapter, available, exporter, in_order, load, ollama, prometheus
 from bench.lab.parts.objects import Ready
 
-WITHOUT_DEFINITIONS = [name for name in available() if name != "gateway"]
+ROOT = Path(__file__).resolve().parents[4]
 
 
 @pytest.fixture(autouse=True)
@@ -224,3 +225,9 @@ def test_an_exporter_on_no_node_is_not_waited_for_once_it_was_seen():
 
     assert not ready.is_met_by({"metadata": {"generation": 1}})
     assert ready.is_met_by({"metadata": {"generation": 1}, "status": {"observedGeneration": 1}})
+
+
+def test_the_manifest_that_users_are_shown_is_what_the_part_makes():
+    shown = list(yaml.safe_load_all((ROOT / "tests" / "lab" / "data" / "ollama.yaml").read_text()))
+
+    assert shown == ollama.manifests(LabConfig())
