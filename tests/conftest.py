@@ -20,12 +20,12 @@ from tests.lab.running import RunningLab, bench, bring_up, unique_name  # noqa: 
 
 LAB_SIZE = {
     "--nodes": "2",
-    "--gpus-per-node": "4",
+    "--gpus": "4",
     "--allocation": "both",
     "--exporter-interval": "2",
     "--scrape-interval": "2",
     "--hpa-sync": "5",
-    "--hpa-downscale-stabilization": "5",
+    "--hpa-stabilization": "5",
 }
 """Two nodes with two devices for either way of allocation; short intervals: a test of the chain takes seconds."""
 

@@ -40,13 +40,14 @@ class Target:
         self.strict = strict
         self.probe_image = probe_image
         configuration = client.Configuration()
-        config.load_kube_config(str(kubeconfig), client_configuration=configuration)
+        config.load_kube_config(str(kubeconfig), client_configuration=configuration)  # type: ignore[no-untyped-call]
         self._connect(configuration, scratch)
 
     def _connect(self, configuration: client.Configuration, scratch: Path) -> None:
         self.configuration = configuration
         self.api = client.ApiClient(configuration)
-        self._dynamic = DynamicClient(self.api, cache_file=str(scratch / f"discovery-{secrets.token_hex(4)}.json"))
+        cache = str(scratch / f"discovery-{secrets.token_hex(4)}.json")
+        self._dynamic = DynamicClient(self.api, cache_file=cache)  # type: ignore[no-untyped-call]
         self._namespaces: list[str] = []
 
     def close(self) -> None:
@@ -55,7 +56,8 @@ class Target:
     # objects
 
     def resource(self, api_version: str, kind: str) -> Resource:
-        return self._dynamic.resources.get(api_version=api_version, kind=kind)
+        found: Resource = self._dynamic.resources.get(api_version=api_version, kind=kind)
+        return found
 
     def serves(self, api_version: str, kind: str) -> bool:
         try:
@@ -76,7 +78,7 @@ class Target:
     def patch(self, target: Object, patch: Any, content_type: str = "application/merge-patch+json") -> Object:
         resource = self.resource(target["apiVersion"], target["kind"])
         name, namespace = target["metadata"]["name"], target["metadata"].get("namespace")
-        answer = self._dynamic.patch(
+        answer = self._dynamic.patch(  # type: ignore[no-untyped-call]
             resource, body=patch, name=name, namespace=namespace, content_type=content_type, serialize=False
         )
         return _read(answer)
@@ -378,3 +380,8 @@ def _lines(response: BaseHTTPResponse) -> Iterator[bytes]:
 def message_of(error: DynamicApiError) -> str:
     """What the API server said."""
     return str(json.loads(error.body or "{}").get("message", ""))
+
+
+def says(reason: str, words: str = "") -> Callable[[Object], bool]:
+    """Of an Event: it has this reason, and its message these words."""
+    return lambda event: event["reason"] == reason and words in event.get("message", "")

@@ -12,7 +12,7 @@ from tests.contract.pods import (
     status_of,
     waiting_reason,
 )
-from tests.contract.target import Target
+from tests.contract.target import Target, says
 
 NO_SUCH_IMAGE = "registry.invalid/no/such-image:1"
 """A name under .invalid is nobody's, by RFC 2606."""
@@ -36,9 +36,7 @@ def test_an_unknown_image_cannot_be_pulled_and_backs_off(target: Target, namespa
         ("Failed", "Error: ImagePullBackOff"),
         ("BackOff", f'Back-off pulling image "{NO_SUCH_IMAGE}"'),
     ):
-        target.wait_for_event(
-            made, lambda e, r=reason, w=words: e["reason"] == r and w in e["message"], within_seconds=60
-        )
+        target.wait_for_event(made, says(reason, words), within_seconds=60)
 
 
 def test_an_image_that_may_not_be_pulled_must_be_there(target: Target, namespace: str) -> None:

@@ -132,7 +132,7 @@ def test_a_rule_on_a_header_chooses_its_backend(target: Target, namespace: str) 
     for name in WEIGHTS:
         backend(target, namespace, name)
     match = [{"headers": [{"name": "X-Model", "value": "small"}]}]
-    rules = [
+    rules: list[Object] = [
         {"matches": match, "backendRefs": [{"name": "light", "port": 80}]},
         {"backendRefs": [{"name": "heavy", "port": 80}]},
     ]

@@ -20,7 +20,7 @@ from tests.contract.pods import (
     status_of,
     waiting_reason,
 )
-from tests.contract.target import Object, Target
+from tests.contract.target import Object, Target, says
 
 DATA = {"name": "data", "emptyDir": {}}
 MOUNT = {"name": "data", "mountPath": "/data"}
@@ -86,7 +86,7 @@ def test_a_pod_tells_its_story_in_events(target: Target, namespace: str) -> None
     running = start(target, pod(namespace, "told", server()))
 
     for reason in ("Scheduled", "Pulled", "Created", "Started"):
-        event = target.wait_for_event(running, lambda e, r=reason: e["reason"] == r, within_seconds=30)
+        event = target.wait_for_event(running, says(reason), within_seconds=30)
         assert event["type"] == "Normal"
         assert event["involvedObject"]["name"] == "told"
 

@@ -269,7 +269,7 @@ def test_a_claim_that_does_not_exist_keeps_the_pod_off_the_nodes(target: Target,
 
 
 def test_an_empty_dir_ends_with_its_pod(target: Target, namespace: str) -> None:
-    source = {"emptyDir": {}}
+    source: Object = {"emptyDir": {}}
     first = run_to_end(target, reader(namespace, "echo left > /data/left", source))
     target.delete(first)
     target.wait_until_gone(first, within_seconds=60)
