@@ -43,9 +43,9 @@ def load(name: str) -> LabPart:
     return cast("LabPart", importlib.import_module(f"{__name__}.{name}"))
 
 
-def ready_of(config: LabConfig) -> tuple[Ready, ...]:
-    """All that must be true before a lab of this configuration counts as up."""
-    return tuple(ready for name in config.parts for ready in load(name).ready)
+def ready_of(name: str, config: LabConfig) -> tuple[Ready, ...]:
+    """What must be true before a part counts as up in a lab of this configuration; without devices, no DaemonSet."""
+    return tuple(ready for ready in load(name).ready if config.gpus_per_node or ready.kind != "DaemonSet")
 
 
 def manifests_of(config: LabConfig) -> list[Manifest]:

@@ -55,10 +55,11 @@ def _deployment_is_up(found: Mapping[str, Any]) -> bool:
 
 
 def _daemon_set_is_up(found: Mapping[str, Any]) -> bool:
-    # A DaemonSet that no node matches has nothing to wait for: a lab may be started without devices.
+    # One that is meant for no node is not up: its controller may have looked before the nodes came.
     status = found.get("status", {})
     is_seen = status.get("observedGeneration", 0) >= found["metadata"].get("generation", 1)
-    return bool(is_seen and status.get("numberAvailable", 0) >= status.get("desiredNumberScheduled", 0))
+    wanted = status.get("desiredNumberScheduled", 0)
+    return bool(is_seen and 0 < wanted <= status.get("numberAvailable", 0))
 
 
 def namespace(name: str) -> Manifest:

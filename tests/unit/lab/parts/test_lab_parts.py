@@ -14,7 +14,7 @@ from bench.lab.build.making import part_key
 from bench.lab.build.store import Store
 from bench.lab.config import LabConfig
 from bench.lab.images import Catalogue
-from bench.lab.parts import adapter, available, exporter, in_order, load, ollama, prometheus
+from bench.lab.parts import adapter, available, exporter, in_order, load, ollama, prometheus, ready_of
 from bench.lab.parts.objects import Ready
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -220,11 +220,17 @@ def test_a_gateway_is_up_when_its_controller_says_so():
     assert ready.is_met_by({"metadata": {}, "status": {"conditions": told}})
 
 
-def test_an_exporter_on_no_node_is_not_waited_for_once_it_was_seen():
-    ready = Ready(kind="DaemonSet", namespace="a", name="b")
+def test_an_exporter_that_was_looked_at_before_the_nodes_came_is_not_up():
+    (ready,) = ready_of("exporter", LabConfig())
+    status = {"observedGeneration": 1, "desiredNumberScheduled": 0}
 
-    assert not ready.is_met_by({"metadata": {"generation": 1}})
-    assert ready.is_met_by({"metadata": {"generation": 1}, "status": {"observedGeneration": 1}})
+    assert not ready.is_met_by({"metadata": {"generation": 1}, "status": status})
+    status |= {"desiredNumberScheduled": 2, "numberAvailable": 2}
+    assert ready.is_met_by({"metadata": {"generation": 1}, "status": status})
+
+
+def test_without_devices_no_exporter_is_waited_for():
+    assert ready_of("exporter", LabConfig(gpus_per_node=0)) == ()
 
 
 def test_the_manifest_that_users_are_shown_is_what_the_part_makes():
