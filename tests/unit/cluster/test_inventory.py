@@ -1,5 +1,7 @@
 from typing import Any
 
+import pytest
+
 from bench.cluster.inventory import Seen, inventory_of
 
 
@@ -37,7 +39,7 @@ def test_devices_of_a_device_plugin_are_counted() -> None:
 
     assert [(device.node, device.product) for device in inventory.devices] == [("a", "T4"), ("a", "T4")]
     assert inventory.allocatable_total("nvidia.com/gpu") == 2
-    assert inventory.allocatable_total("cpu") == 1.9
+    assert inventory.allocatable_total("cpu") == pytest.approx(1.9)
 
 
 def test_shares_of_one_device_are_one_device() -> None:
