@@ -8,8 +8,8 @@ from typing import NoReturn
 
 from bench.errors import MissingTools, WrongUsage
 from bench.lab import preflight, status
+from bench.lab.box import namespaces
 from bench.lab.paths import LabPaths
-from bench.lab.status import LabStatus
 
 
 def on_host(name: str, command: Sequence[str]) -> NoReturn:
@@ -37,13 +37,10 @@ def inside(name: str, command: Sequence[str]) -> NoReturn:
         "PATH": f"{lab.bin}{os.pathsep}{preflight.search_path()}",
     }
     kinds = ["--mount", "--net", "--ipc", "--pid"]
-    if not _shares_user_namespace(lab):
+    # What has all rights here made no user namespace for the lab, and may not enter the one that it is in.
+    if namespaces.needs_user_namespace():
         kinds = ["--user", "--preserve-credentials", *kinds]
     _become([nsenter, f"--target={lab.pid}", *kinds, f"--wdns={os.getcwd()}", "--", *command], environment)
-
-
-def _shares_user_namespace(lab: LabStatus) -> bool:
-    return os.path.samestat(os.stat(f"/proc/{lab.pid}/ns/user"), os.stat("/proc/self/ns/user"))
 
 
 def _become(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

@@ -102,6 +102,8 @@ class Supervisor:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._cluster.complete(client))
             group.create_task(self._workloads.apply())
+        # Not before the nodes are there: a DaemonSet that no node matches yet looks complete.
+        await self._workloads.wait_until_up()
         self._is_ready = True
         self._leash.tell(leash.Ready())
 

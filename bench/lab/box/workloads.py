@@ -29,15 +29,18 @@ class Workloads:
         self._slots = asyncio.Semaphore(_AT_ONCE)
 
     async def apply(self) -> None:
-        """Returns when every part serves; how long that may take is the caller's to say."""
+        """Returns when the API server has every object; how long that may take is the caller's to say."""
         manifests = parts.manifests_of(self._config)
         for name in self._config.parts:
             self._become(name, PartState.STARTING)
+        await self._apply_all([each for each in manifests if each["kind"] in _FIRST])
+        await self._apply_all([each for each in manifests if each["kind"] not in _FIRST])
+
+    async def wait_until_up(self) -> None:
+        """Returns when every part serves."""
         async with asyncio.TaskGroup() as group:
             for name in self._config.parts:
                 group.create_task(self._wait_for(name))
-            await self._apply_all([each for each in manifests if each["kind"] in _FIRST])
-            await self._apply_all([each for each in manifests if each["kind"] not in _FIRST])
 
     def waiting(self) -> list[str]:
         """Parts that were not up when last looked at."""
@@ -49,7 +52,7 @@ class Workloads:
 
     async def _describe(self, name: str) -> dict[str, object]:
         part = parts.load(name)
-        is_up = all([await self._is_up(ready) for ready in part.ready])
+        is_up = all([await self._is_up(ready) for ready in parts.ready_of(name, self._config)])
         # What was up once and is not now is being started again by its controller.
         down = PartState.RESTARTING if self._states[name] is PartState.READY else PartState.STARTING
         namespaces = sorted({ready.namespace for ready in part.ready if ready.namespace})
@@ -74,7 +77,7 @@ class Workloads:
         self._tell(Progress(part=name, state=state))
 
     async def _wait_for(self, name: str) -> None:
-        for ready in parts.load(name).ready:
+        for ready in parts.ready_of(name, self._config):
             await self._wait_until_up(ready)
         self._become(name, PartState.READY)
 
