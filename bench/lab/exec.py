@@ -14,7 +14,7 @@ from bench.lab.paths import LabPaths
 
 def on_host(name: str, command: Sequence[str]) -> NoReturn:
     """KUBECONFIG, PROMETHEUS_URL and GATEWAY_URL are set, and the lab's kubectl is found first."""
-    lab = status.read(name)
+    lab = status.read(name, brief=True)
     environment = {
         **os.environ,
         "KUBECONFIG": str(lab.kubeconfig),
@@ -27,7 +27,7 @@ def on_host(name: str, command: Sequence[str]) -> NoReturn:
 
 def inside(name: str, command: Sequence[str]) -> NoReturn:
     """In the lab's namespaces, as its root: its processes, its network, its mounts."""
-    lab = status.read(name)
+    lab = status.read(name, brief=True)
     nsenter = preflight.find_tool("nsenter")
     if nsenter is None:
         raise MissingTools("nsenter is missing; it is part of the package util-linux.")

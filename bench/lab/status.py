@@ -12,6 +12,7 @@ from bench.lab.down import Outcome, clear
 from bench.lab.paths import LabPaths
 
 _ANSWER_SECONDS: Final = 10.0
+_ETCD_VERSION: Final = "3.7.0"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +46,19 @@ class LabStatus:
     not_enforced: tuple[str, ...]
 
 
-def read(name: str) -> LabStatus:
-    """Ask the lab; raises `LabNotRunning`, after removing what a dead one may have left."""
+def read(name: str, *, brief: bool = False) -> LabStatus:
+    """
+    Ask the lab; raises `LabNotRunning`, after removing what a dead one may have left.
+
+    A `brief` answer has no parts, and comes at once: what parts use is measured over a moment.
+    """
     paths = LabPaths.of(name)
     if not lock.is_held(paths.root):
         raise LabNotRunning(_not_running(name, clear(paths)))
     try:
-        answered = control_socket.ask(paths.control_socket, {"do": "status"}, within_seconds=_ANSWER_SECONDS)
+        answered = control_socket.ask(
+            paths.control_socket, {"do": "status", "brief": brief}, within_seconds=_ANSWER_SECONDS
+        )
     except OSError as error:
         raise LabFailed(
             f"lab {name} is there but does not answer ({error}): it is just coming up or going down; if that lasts, "
@@ -81,8 +88,8 @@ def _status(paths: LabPaths, content: dict[str, Any], pid: int) -> LabStatus:
         bin=paths.bin,
         prometheus_url=f"http://127.0.0.1:{ports['prometheus']}",
         gateway_url=f"http://127.0.0.1:{ports['gateway']}",
-        parts=tuple(_part(each) for each in content["parts"]),
-        not_enforced=tuple(content["not_enforced"]),
+        parts=tuple(_part(each) for each in content.get("parts", ())),
+        not_enforced=tuple(content.get("not_enforced", ())),
     )
 
 
@@ -92,7 +99,7 @@ def _part(raw: dict[str, Any]) -> PartStatus:
         version=raw.get("version") or _built_version(raw["name"]),
         state=raw["state"],
         address=raw["address"],
-        memory_bytes=raw["memory_bytes"],
+        memory_bytes=int(raw["memory_bytes"]),
         cpu_cores=raw["cpu_cores"],
         restarts=raw["restarts"],
     )
@@ -101,6 +108,10 @@ def _part(raw: dict[str, Any]) -> PartStatus:
 def _built_version(program: str) -> str:
     """Of a program that the lab builds; the bench's own programs have its version."""
     from bench.lab.build.catalogue import part_of_program  # noqa: PLC0415  (only `status` wants it)
+
+    if program == "etcd":
+        # It is linked into the same file as the rest of the control plane, whose version that part has.
+        return _ETCD_VERSION
 
     with contextlib.suppress(KeyError):
         return part_of_program(program).version

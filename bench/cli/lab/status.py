@@ -39,7 +39,7 @@ def _show(lab: LabStatus) -> None:
         console.print(f"  {label:<11}{value}", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for heading in ("PART", "VERSION", "STATE", "ADDRESS"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold")
     for heading in ("RESTARTS", "MEMORY", "CPU"):
         table.add_column(heading, justify="right")
     for part in lab.parts:

@@ -9,7 +9,6 @@ import contextlib
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -36,7 +35,6 @@ _TARGETS: Final = {
     "gateway": f"{network.GATEWAY_SERVICE_ADDRESS}:80",
 }
 """Where the forwarder leads. Services have addresses of their own before they exist: a caller is refused until then."""
-_SAMPLE_SECONDS: Final = 0.5
 _END_ROUNDS: Final = 250
 _END_PAUSE_SECONDS: Final = 0.02
 
@@ -100,27 +98,6 @@ class Cluster:
                 service = await self._start(program, self._proxy_is_ready)
                 await service.wait_until_ready()
                 return
-
-    async def describe(self) -> list[dict[str, object]]:
-        """Of each program: how it is, and what it used over a moment."""
-        before, began = processes.read_table(), time.monotonic()
-        await asyncio.sleep(_SAMPLE_SECONDS)
-        after, seconds = processes.read_table(), time.monotonic() - began
-        described = []
-        for service in self.services.values():
-            pids = [service.child.pid] if service.child else []
-            used, earlier = processes.usage(after, pids), processes.usage(before, pids)
-            described.append(
-                {
-                    "name": service.program.name,
-                    "state": service.state,
-                    "restarts": service.restarts,
-                    "address": service.program.address,
-                    "memory_bytes": used.memory_bytes,
-                    "cpu_cores": max(0.0, used.cpu_seconds - earlier.cpu_seconds) / seconds,
-                }
-            )
-        return described
 
     def stop(self) -> None:
         """Start nothing again."""

@@ -26,6 +26,7 @@ from bench.lab.config import LabConfig
 from bench.lab.paths import LabPaths
 
 if TYPE_CHECKING:
+    from bench.lab.api import ApiClient
     from bench.lab.box.workloads import Workloads
 
 _UP_SECONDS: Final = 180.0
@@ -45,6 +46,7 @@ class Supervisor:
         self._leash = leash.Held(descriptors["leash"])
         self._reaper = Reaper()
         self._cluster = Cluster(box, self._reaper, self._leash.tell)
+        self._client: ApiClient | None = None
         self._workloads: Workloads | None = None
         self._ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._keeper_is_gone = False
@@ -95,7 +97,7 @@ class Supervisor:
             await asyncio.Event().wait()
 
     async def _come_up(self, resources: contextlib.AsyncExitStack) -> None:
-        client = await self._cluster.bring_up(resources)
+        client = self._client = await self._cluster.bring_up(resources)
         from bench.lab.box.workloads import Workloads  # noqa: PLC0415  (imported while the API server starts)
 
         self._workloads = Workloads(self._box.config, client, self._leash.tell)
@@ -115,16 +117,26 @@ class Supervisor:
         if request.get("do") == "down":
             self._end("down")
             return {"keeper_pid": self._keeper_pid}
-        services = await self._cluster.describe()
-        workloads = await self._workloads.describe() if self._workloads else []
-        return {
+        if request.get("do") != "status":
+            return {"error": f"unknown request {request.get('do')!r}"}
+        facts = {
             "name": self._box.config.name,
             "is_ready": self._is_ready,
             "keeper_pid": self._keeper_pid,
             "ports": dict(self._box.ports),
-            "parts": [*services, *workloads],
-            "not_enforced": _not_enforced(self._box.config.name),
         }
+        return facts if request.get("brief") else facts | await self._describe()
+
+    async def _describe(self) -> dict[str, Any]:
+        from bench.lab.box import describe  # noqa: PLC0415  (imported when first asked for)
+
+        known = tuple(self._cluster.services.values())
+        sample = await describe.Sample.take()
+        described = describe.services(sample, known)
+        if self._workloads is not None and self._client is not None:
+            states = await self._workloads.states()
+            described += await describe.workloads(sample, states, known, self._client)
+        return {"parts": described, "not_enforced": describe.not_enforced(self._box.paths)}
 
     def _what_is_missing(self) -> str:
         waiting = [name for name, each in self._cluster.services.items() if each.state is not PartState.READY]
@@ -165,12 +177,6 @@ def _told(error: BaseException) -> str:
         first: BaseException = (known or error).exceptions[0]
         return _told(first)
     return str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-
-
-def _not_enforced(name: str) -> list[str]:
-    from bench.lab.cgroups import Groups, find_trees  # noqa: PLC0415
-
-    return Groups(name, find_trees()).not_enforced
 
 
 async def _main(root: Path, keeper_pid: int, descriptors: dict[str, int]) -> int:

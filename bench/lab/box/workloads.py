@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from bench.lab import parts
@@ -13,8 +14,20 @@ from bench.lab.parts import Manifest, Ready
 FIELD_MANAGER: Final = "bench-lab"
 _FIRST: Final = ("Namespace", "CustomResourceDefinition")
 """Kinds that others need; applied one after the other and before all others."""
+_OWNERS_OF_PODS: Final = ("Deployment", "DaemonSet")
 _AT_ONCE: Final = 8
 _AGAIN_SECONDS: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadState:
+    """One part, as it was when asked."""
+
+    name: str
+    version: str
+    state: PartState
+    owners: tuple[tuple[str, str], ...]
+    """Namespace and name of each Deployment or DaemonSet that its pods belong to."""
 
 
 class Workloads:
@@ -46,25 +59,18 @@ class Workloads:
         """Parts that were not up when last looked at."""
         return [name for name, state in self._states.items() if state is not PartState.READY]
 
-    async def describe(self) -> list[dict[str, object]]:
+    async def states(self) -> list[WorkloadState]:
         """How each part is now."""
-        return [await self._describe(name) for name in self._config.parts]
+        return [await self._state_of(name) for name in self._config.parts]
 
-    async def _describe(self, name: str) -> dict[str, object]:
+    async def _state_of(self, name: str) -> WorkloadState:
         part = parts.load(name)
-        is_up = all([await self._is_up(ready) for ready in parts.ready_of(name, self._config)])
+        is_up = all([await self._is_up(ready) for ready in part.ready])
         # What was up once and is not now is being started again by its controller.
         down = PartState.RESTARTING if self._states[name] is PartState.READY else PartState.STARTING
-        namespaces = sorted({ready.namespace for ready in part.ready if ready.namespace})
-        return {
-            "name": name,
-            "state": PartState.READY if is_up else down,
-            "version": part.version,
-            "address": ", ".join(namespaces),
-            "pods_of": [
-                [ready.namespace, ready.name] for ready in part.ready if ready.kind in {"Deployment", "DaemonSet"}
-            ],
-        }
+        owners = tuple((each.namespace, each.name) for each in part.ready if each.kind in _OWNERS_OF_PODS)
+        state = PartState.READY if is_up else down
+        return WorkloadState(name=name, version=part.version, state=state, owners=owners)
 
     async def _is_up(self, ready: Ready) -> bool:
         try:
