@@ -9,6 +9,7 @@ from typing import Any, Final
 from bench.lab.gpu.allocation import VISIBLE_DEVICES, literal_environment
 from bench.lab.gpu.fleet import Unit
 from bench.lab.gpu.grants import ContainerDevices, Mount
+from bench.lab.gpu.model import MEMORY_SCALE
 from bench.lab.paths import LabPaths
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,10 @@ def _environment(container: Mapping[str, Any], view: View) -> Mapping[str, str]:
     literal = literal_environment(container)
     search = ":".join(filter(None, (LIBRARY_DIR, literal.get("LD_LIBRARY_PATH"))))
     environment = {"LD_LIBRARY_PATH": search}
+    if view.units:
+        # programs that compute on the CPU where there is no CUDA learn what a whole device is
+        environment["CPU_CORES_PER_DEVICE"] = f"{view.units[0].cores:g}"
+        environment["DEVICE_BYTES_PER_CPU_BYTE"] = str(MEMORY_SCALE)
     if view.plugin_units:
         environment[VISIBLE_DEVICES] = ",".join(dict.fromkeys(unit.uuid for unit in view.plugin_units))
     elif view.claimed_units:

@@ -1,0 +1,347 @@
+"""
+Load of a known kind on one device: matrix products with a duty cycle, a share of the device, and memory to hold.
+
+`GpuBurn.manifests()` puts this very file into a pod; below it is the program, which also runs by itself on a machine
+with a GPU: ``python workloads/gpu_burn.py --seconds 10 --duty-ratio 0.5``. It computes with torch or cupy where CUDA
+answers, else with numpy on the CPU, and compares what it computed with a check that costs a thousandth of the work.
+
+Duty cycle and occupancy are two things. A duty cycle of a half keeps the whole device busy half of the time: NVML's
+utilisation shows about 50 %. An occupancy of a hundredth keeps a hundredth of the multiprocessors busy all of the
+time: utilisation shows 100 %, and only the profiling counters see the difference.
+
+Known flaw: on the CPU the duty cycle is kept by CPU time, and one thread can use no more than one core.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CPU_CORES_VARIABLE = "CPU_CORES_PER_DEVICE"
+"""How many cores stand in for a whole device where there is no CUDA; one, if nobody says."""
+CPU_MEMORY_VARIABLE = "DEVICE_BYTES_PER_CPU_BYTE"
+"""How many bytes of a device one byte of the CPU's memory stands in for; one, if nobody says."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuBurn:
+    """A Deployment of burning pods, one device each."""
+
+    name: str = "gpu-burn"
+    replicas: int = 1
+    duty_ratio: float = 1.0
+    occupancy_ratio: float = 1.0
+    memory_bytes: int = 0
+    seconds: float = 86400.0
+    image: str = "nvcr.io/nvidia/pytorch:25.08-py3"
+    resource: str = "nvidia.com/gpu"
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """A ConfigMap with this file, and the Deployment that runs it."""
+        labels = {"app.kubernetes.io/name": self.name}
+        command = ["python3", "/workload/gpu_burn.py", f"--seconds={self.seconds:g}"]
+        command += [f"--duty-ratio={self.duty_ratio:g}", f"--occupancy-ratio={self.occupancy_ratio:g}"]
+        command += [f"--memory-bytes={self.memory_bytes}"]
+        container = {
+            "name": "burn",
+            "image": self.image,
+            "command": command,
+            "resources": {"limits": {self.resource: 1}},
+            "volumeMounts": [{"name": "program", "mountPath": "/workload", "readOnly": True}],
+        }
+        pod = {
+            "terminationGracePeriodSeconds": 5,
+            "containers": [container],
+            "volumes": [{"name": "program", "configMap": {"name": self.name}}],
+        }
+        return [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": self.name, "labels": labels},
+                "data": {"gpu_burn.py": Path(__file__).read_text(encoding="utf-8")},
+            },
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": self.name, "labels": labels},
+                "spec": {
+                    "replicas": self.replicas,
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": pod},
+                },
+            },
+        ]
+
+
+# --------------------------------------------------------------------------------------------- the program
+
+
+class Backend(Protocol):
+    """Where the products are computed."""
+
+    name: str
+    units: int
+    """Parts of the device that work at once: multiprocessors, or the rows of blocks that a CPU is given."""
+
+    def put(self, array: Any) -> Any:
+        """A numpy array, onto the device."""
+
+    def get(self, array: Any) -> Any:
+        """Back again, when all that was asked for is done."""
+
+    def hold(self, memory_bytes: int) -> object:
+        """Memory that is there as long as the answer is."""
+
+    def busy_seconds(self) -> float:
+        """A clock that advances while the device works for us."""
+
+
+class TorchBackend:
+    """PyTorch on its first CUDA device."""
+
+    def __init__(self, torch: Any) -> None:
+        self._torch = torch
+        # some images switch it on, and then products of single precision have ten bits
+        torch.backends.cuda.matmul.allow_tf32 = False
+        self.name = f"torch {torch.__version__} on {torch.cuda.get_device_name(0)}"
+        self.units = int(torch.cuda.get_device_properties(0).multi_processor_count)
+
+    def put(self, array: Any) -> Any:
+        return self._torch.from_numpy(array).cuda()
+
+    def get(self, array: Any) -> Any:
+        return array.cpu().numpy()
+
+    def hold(self, memory_bytes: int) -> object:
+        return self._torch.ones(memory_bytes, dtype=self._torch.uint8, device="cuda")
+
+    def busy_seconds(self) -> float:
+        self._torch.cuda.synchronize()
+        return time.perf_counter()
+
+
+class CupyBackend:
+    """CuPy on its first CUDA device."""
+
+    def __init__(self, cupy: Any) -> None:
+        self._cupy = cupy
+        properties = cupy.cuda.runtime.getDeviceProperties(0)
+        self.name = f"cupy {cupy.__version__} on {properties['name'].decode()}"
+        self.units = int(properties["multiProcessorCount"])
+
+    def put(self, array: Any) -> Any:
+        return self._cupy.asarray(array)
+
+    def get(self, array: Any) -> Any:
+        return self._cupy.asnumpy(array)
+
+    def hold(self, memory_bytes: int) -> object:
+        return self._cupy.ones(memory_bytes, dtype=self._cupy.uint8)
+
+    def busy_seconds(self) -> float:
+        self._cupy.cuda.runtime.deviceSynchronize()
+        return time.perf_counter()
+
+
+class NumpyBackend:
+    """The CPU, standing in for a device of so many cores."""
+
+    units = 16
+
+    def __init__(self, numpy: Any, *, cores: float, device_bytes_per_byte: int) -> None:
+        self._numpy = numpy
+        self._cores = cores
+        self._device_bytes_per_byte = device_bytes_per_byte
+        self.name = f"numpy {numpy.__version__} on the CPU, {cores:g} cores a device"
+
+    def put(self, array: Any) -> Any:
+        return array
+
+    def get(self, array: Any) -> Any:
+        return array
+
+    def hold(self, memory_bytes: int) -> object:
+        # ones, not zeros: pages that were never written are not resident
+        return self._numpy.ones(memory_bytes // self._device_bytes_per_byte, dtype=self._numpy.uint8)
+
+    def busy_seconds(self) -> float:
+        return time.thread_time() / self._cores
+
+
+def find_backend(environment: dict[str, str]) -> Backend:
+    """The first library that finds a CUDA device, else numpy."""
+    makers: tuple[tuple[str, Callable[[Any], Backend]], ...] = (
+        ("torch", TorchBackend),
+        ("cupy", CupyBackend),
+    )
+    for name, make in makers:
+        try:
+            library: Any = importlib.import_module(name)
+        except ImportError:
+            continue
+        if library.cuda.is_available():
+            return make(library)
+    return NumpyBackend(
+        importlib.import_module("numpy"),
+        cores=float(environment.get(CPU_CORES_VARIABLE, "1")),
+        device_bytes_per_byte=int(environment.get(CPU_MEMORY_VARIABLE, "1")),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BurnResult:
+    """What was done, and whether it was right."""
+
+    backend: str
+    seconds: float
+    busy_seconds: float
+    products: int
+    floating_point_operations: float
+    largest_error_ratio: float
+    verified: bool
+
+    @property
+    def duty_ratio(self) -> float:
+        return self.busy_seconds / self.seconds if self.seconds else 0.0
+
+
+ERROR_BOUND_RATIO = 1e-3
+"""Single precision over sums of some hundred terms errs by 1e-6; a wrong bit in a product is far beyond."""
+
+BURST_SECONDS = 0.004
+"""Products are asked for in bursts of this length: to wait for each one would leave a fast device idle in between."""
+
+
+class Products:
+    """A batch of products, as many at once as the occupancy asks for, with a check of the result."""
+
+    def __init__(self, backend: Backend, *, edge: int, occupancy_ratio: float) -> None:
+        self._numpy: Any = importlib.import_module("numpy")
+        self._backend = backend
+        batch = max(1, round(backend.units * occupancy_ratio))
+        source = self._numpy.random.default_rng(20250917)
+        self._left = source.standard_normal((batch, edge, edge), dtype=self._numpy.float32)
+        self._right = source.standard_normal((batch, edge, edge), dtype=self._numpy.float32)
+        self._on_device = (backend.put(self._left), backend.put(self._right))
+        self._result: Any = None
+        self._probe = source.standard_normal((batch, edge, 1))
+        self.operations_each = 2.0 * batch * edge**3
+        self.burst = self._calibrate()
+
+    def _calibrate(self) -> int:
+        self.multiply(1)  # libraries are loaded and kernels chosen by the first one
+        started = self._backend.busy_seconds()
+        self.multiply(8)
+        each = (self._backend.busy_seconds() - started) / 8
+        return max(1, min(1000, round(BURST_SECONDS / max(each, 1e-6))))
+
+    def multiply(self, times: int) -> None:
+        for _ in range(times):
+            self._result = self._on_device[0] @ self._on_device[1]
+
+    def error_ratio(self) -> float:
+        """Freivalds' check: the product applied to a vector against its factors applied one after the other."""
+        wide = self._numpy.float64
+        found = self._backend.get(self._result).astype(wide) @ self._probe
+        expected = self._left.astype(wide) @ (self._right.astype(wide) @ self._probe)
+        return float(self._numpy.max(self._numpy.abs(found - expected)) / self._numpy.max(self._numpy.abs(expected)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rhythm:
+    """A share of each period is busy; every period differs a little, so that no sampler falls into step with it."""
+
+    duty_ratio: float
+    period_seconds: float = 0.08
+    """A twelfth of the second over which NVML may take its mean."""
+
+    def next_period_seconds(self) -> float:
+        return self.period_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+
+
+def burn(backend: Backend, products: Products, rhythm: Rhythm, seconds: float, stopped: threading.Event) -> BurnResult:
+    """Until the time is over or somebody asks to stop; verified about once a second and at the end."""
+    began = time.monotonic()
+    busy, count, worst, verified_at = 0.0, 0, 0.0, began
+    while not stopped.is_set() and time.monotonic() - began < seconds:
+        period_began, period = time.monotonic(), rhythm.next_period_seconds()
+        started = backend.busy_seconds()
+        while backend.busy_seconds() - started < period * rhythm.duty_ratio:
+            products.multiply(products.burst)
+            count += products.burst
+        busy += backend.busy_seconds() - started
+        if time.monotonic() - verified_at > 1.0:
+            worst, verified_at = max(worst, products.error_ratio()), time.monotonic()
+        stopped.wait(max(0.0, period - (time.monotonic() - period_began)))
+    worst = max(worst, products.error_ratio())
+    return BurnResult(
+        backend=backend.name,
+        seconds=time.monotonic() - began,
+        busy_seconds=busy,
+        products=count,
+        floating_point_operations=count * products.operations_each,
+        largest_error_ratio=worst,
+        verified=worst <= ERROR_BOUND_RATIO,
+    )
+
+
+def _ratio(text: str) -> float:
+    value = float(text)
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Matrix products of a known intensity on one device.")
+    parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--duty-ratio", type=_ratio, default=1.0, help="share of the time in which the device works")
+    parser.add_argument("--occupancy-ratio", type=_ratio, default=1.0, help="share of the device that works then")
+    parser.add_argument("--memory-bytes", type=int, default=0, help="device memory to hold beside the matrices")
+    parser.add_argument("--edge", type=int, default=128, help="rows of each matrix; one block of a multiprocessor")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str]) -> int:
+    """Prints what it does, then the result as one JSON line; 1 where the device computed wrongly."""
+    chosen = parse(arguments)
+    # numpy's own threads would use more cores than stand in for the device
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    stopped = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    backend = find_backend(dict(os.environ))
+    sys.stdout.write(f"{backend.name}: {chosen.seconds:g} s at duty {chosen.duty_ratio:g}\n")
+    sys.stdout.flush()
+    held = backend.hold(chosen.memory_bytes) if chosen.memory_bytes else None
+    products = Products(backend, edge=chosen.edge, occupancy_ratio=chosen.occupancy_ratio)
+    result = burn(backend, products, Rhythm(duty_ratio=chosen.duty_ratio), chosen.seconds, stopped)
+    del held
+    gigaflops = result.floating_point_operations / result.seconds / 1e9 if result.seconds else 0.0
+    sys.stdout.write(f"{gigaflops:.3f} GFLOP/s over {result.seconds:.2f} s, {result.products} products\n")
+    summary = {
+        "backend": result.backend,
+        "seconds": result.seconds,
+        "duty_ratio": result.duty_ratio,
+        "products": result.products,
+        "gigaflops_per_second": gigaflops,
+        "largest_error_ratio": result.largest_error_ratio,
+        "verified": result.verified,
+    }
+    sys.stdout.write(json.dumps(summary) + "\n")
+    return 0 if result.verified else 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
