@@ -1,4 +1,4 @@
-"""What `bench lab status` tells of each part: how it is, and what it uses over a moment. Read when asked, not before."""
+"""What `bench lab status` tells of each part: how it is, what it uses over a moment. Read when asked, not before."""
 
 import asyncio
 import json
