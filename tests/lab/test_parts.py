@@ -2,7 +2,6 @@
 
 import json
 import urllib.error
-import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
@@ -11,11 +10,13 @@ import pytest
 
 from tests.contract.pods import holds
 from tests.contract.target import Object, Target
+from tests.lab.asking import query, wait_until
 from tests.lab.running import RunningLab
 
 pytestmark = pytest.mark.lab
 
 UP_SECONDS = 60.0
+DEVICES_OF_EXPORTERS = "count by (pod) (count by (pod, UUID) (DCGM_FI_DEV_GPU_UTIL))"
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +26,6 @@ def cluster(lab: RunningLab, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     target.close()
 
 
-def query(lab: RunningLab, statement: str) -> list[Object]:
-    """An instant query of the lab's Prometheus, through its forwarder."""
-    url = f"{lab.status['prometheus_url']}/api/v1/query?{urllib.parse.urlencode({'query': statement})}"
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        told: dict[str, Any] = json.load(answer)
-    assert told["status"] == "success"
-    result: list[Object] = told["data"]["result"]
-    return result
-
-
 def read_json(target: Target, path: str) -> Object:
     with target.open("GET", path) as response:
         told: Object = json.loads(response.read())
@@ -42,15 +33,14 @@ def read_json(target: Target, path: str) -> Object:
 
 
 def test_every_scrape_target_is_up(lab: RunningLab) -> None:
-    up = {(each["metric"]["job"], each["metric"]["instance"]): each["value"][1] for each in query(lab, "up")}
+    wanted = {"dcgm-exporter", "kubernetes-pods", "prometheus"}
+    wait_until(lambda: wanted <= {each["metric"]["job"] for each in query(lab, "up")}, within_seconds=UP_SECONDS)
 
-    jobs = {job for job, _ in up}
-    assert {"dcgm-exporter", "kubernetes-pods", "prometheus"} <= jobs
-    assert set(up.values()) == {"1"}
+    assert [each["metric"] for each in query(lab, "up == 0")] == []
 
 
 def test_one_exporter_a_node_tells_the_devices_of_its_node(lab: RunningLab, cluster: Target) -> None:
-    devices = query(lab, "count by (pod) (count by (pod, UUID) (DCGM_FI_DEV_GPU_UTIL))")
+    devices = wait_until(lambda: query(lab, DEVICES_OF_EXPORTERS), within_seconds=UP_SECONDS)
     nodes = [n for n in cluster.items("v1", "Node") if n["metadata"]["labels"].get("nvidia.com/gpu.present") == "true"]
 
     assert len(devices) == len(nodes) > 0
@@ -59,7 +49,7 @@ def test_one_exporter_a_node_tells_the_devices_of_its_node(lab: RunningLab, clus
 
 
 def test_labels_of_the_exporter_itself_are_its_own_pod_s(lab: RunningLab) -> None:
-    for series in query(lab, "DCGM_FI_DEV_GPU_TEMP"):
+    for series in wait_until(lambda: query(lab, "DCGM_FI_DEV_GPU_TEMP"), within_seconds=UP_SECONDS):
         assert series["metric"]["namespace"] == "gpu-operator"
         assert series["metric"]["pod"].startswith("dcgm-exporter-")
         assert series["metric"]["job"] == "dcgm-exporter"

@@ -18,8 +18,8 @@ import pytest
 
 from tests.contract.pods import holds
 from tests.contract.target import Object, Target
+from tests.lab.asking import query, wait_until
 from tests.lab.running import RunningLab, bench
-from tests.lab.test_parts import query
 
 pytestmark = pytest.mark.lab
 
@@ -115,7 +115,7 @@ def served_by(cluster: Target) -> set[str]:
 
 
 def test_load_brings_a_second_replica_with_its_own_device_and_rest_takes_it_away(
-    lab: RunningLab, cluster: Target, record_property: Any
+    lab: RunningLab, cluster: Target, record_testsuite_property: Any
 ) -> None:
     apply(lab, "ollama.yaml")
     apply(lab, "ollama-hpa.yaml", "-n", NAMESPACE)
@@ -132,8 +132,8 @@ def test_load_brings_a_second_replica_with_its_own_device_and_rest_takes_it_away
         told = cluster.wait_for(
             hpa, lambda told: shown(told) > SCALES_ABOVE, within_seconds=STEP_SECONDS, what="utilisation above 77"
         )
-        record_property("seconds_until_shown", time.monotonic() - began)
-        record_property("shown", shown(told))
+        record_testsuite_property("seconds_until_shown", time.monotonic() - began)
+        record_testsuite_property("shown", shown(told))
         pods = cluster.wait_until(
             "v1",
             "Pod",
@@ -141,24 +141,15 @@ def test_load_brings_a_second_replica_with_its_own_device_and_rest_takes_it_away
             lambda pods: ready(pods) if len(ready(pods)) >= 2 else None,
             within_seconds=STEP_SECONDS,
         )
-        record_property("seconds_until_second_ready", time.monotonic() - began)
+        record_testsuite_property("seconds_until_second_ready", time.monotonic() - began)
         addresses = {pod["status"]["podIP"] for pod in pods}
         wait_until(lambda: len(served_by(cluster) & addresses) >= 2, within_seconds=STEP_SECONDS)
-        record_property("seconds_until_second_serves", time.monotonic() - began)
+        record_testsuite_property("seconds_until_second_serves", time.monotonic() - began)
         wait_until(lambda: len(set(devices(lab).values())) >= 2, within_seconds=STEP_SECONDS)
     ended = time.monotonic()
     assert running.errors == []
     assert running.answers > 0
 
     cluster.wait_until("v1", "Pod", NAMESPACE, lambda pods: len(ready(pods)) == 1, within_seconds=STEP_SECONDS)
-    record_property("seconds_until_one_again", time.monotonic() - ended)
-    record_property("answers", running.answers)
-
-
-def wait_until(condition: Any, *, within_seconds: float) -> None:
-    """Asks twice a second: neither an access log nor a query can be watched."""
-    deadline = time.monotonic() + within_seconds
-    pause = threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        pause.wait(0.5)
+    record_testsuite_property("seconds_until_one_again", time.monotonic() - ended)
+    record_testsuite_property("answers", running.answers)
