@@ -1,0 +1,209 @@
+"""
+The program of a probe pod: what NVML says of every device of this node, and what the node's exporter shows, told as
+JSON lines on standard output.
+
+NVML is read ten times a second and the exporter's text five times, each with the time of the reading on this node's
+clock; what was read in one second is one line. It needs nothing but the standard library and pynvml, so that a pod
+that runs it costs less than one hundredth of a core a device.
+"""
+
+import argparse
+import contextlib
+import http.client
+import json
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pynvml
+
+NVML_HERTZ: Final = 10.0
+EXPORTER_HERTZ: Final = 5.0
+REPORT_SECONDS: Final = 1.0
+
+Sample = list[Any]
+"""UTC seconds, then one value a column."""
+
+COLUMNS: Final = ("utc_seconds", "uuid", "busy_percent", "memory_used_bytes", "power_milliwatts", "energy_millijoules")
+_LINE: Final = re.compile(r'^(?P<name>\w+)\{[^}]*?UUID="(?P<uuid>[^"]+)"[^}]*\} (?P<value>\S+)$', re.MULTILINE)
+
+
+class Teller:
+    """Gathers samples of several threads, and writes them once a second."""
+
+    def __init__(self, write: Callable[[str], object]) -> None:
+        self._write = write
+        self._lock = threading.Lock()
+        self._device: list[Sample] = []
+        self._exporter: list[Sample] = []
+
+    def device(self, sample: Sample) -> None:
+        """One reading of one device, in the order of COLUMNS."""
+        with self._lock:
+            self._device.append(sample)
+
+    def exporter(self, sample: Sample) -> None:
+        """UTC seconds before the request, after it, and ``{name: {uuid: value}}`` or the text of an error."""
+        with self._lock:
+            self._exporter.append(sample)
+
+    def flush(self) -> None:
+        """Write what came since the last time."""
+        with self._lock:
+            device, self._device = self._device, []
+            exporter, self._exporter = self._exporter, []
+        if device or exporter:
+            self._write(json.dumps({"device": device, "exporter": exporter}, separators=(",", ":")) + "\n")
+
+
+class Ticks:
+    """Calls at a rate that does not drift, until stopped; after a call that took too long some are left out."""
+
+    def __init__(self, stop: threading.Event, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stop = stop
+        self._clock = clock
+
+    def run(self, hertz: float, call: Callable[[], None]) -> None:
+        """Returns when stopped."""
+        due = self._clock()
+        while not self._stop.wait(max(0.0, due - self._clock())):
+            call()
+            due = max(due + 1.0 / hertz, self._clock())
+
+
+class Devices:
+    """The devices that NVML shows here."""
+
+    def __init__(self) -> None:
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(pynvml.nvmlDeviceGetCount())]
+        self._handles = {pynvml.nvmlDeviceGetUUID(handle): handle for handle in handles}
+
+    def describe(self) -> dict[str, Any]:
+        """Told once, first."""
+        return {
+            "columns": COLUMNS,
+            "driver_version": pynvml.nvmlSystemGetDriverVersion(),
+            "devices": {uuid: pynvml.nvmlDeviceGetName(handle) for uuid, handle in self._handles.items()},
+            "utc_seconds": time.time(),
+            "monotonic_seconds": time.monotonic(),
+        }
+
+    def read(self, teller: Teller) -> None:
+        """One sample a device; a value that a device does not have is null."""
+        for uuid, handle in self._handles.items():
+            at = time.time()
+            teller.device(
+                [
+                    at,
+                    uuid,
+                    _ask(lambda each: pynvml.nvmlDeviceGetUtilizationRates(each).gpu, handle),
+                    _ask(lambda each: pynvml.nvmlDeviceGetMemoryInfo(each, version=pynvml.nvmlMemory_v2).used, handle),
+                    _ask(pynvml.nvmlDeviceGetPowerUsage, handle),
+                    _ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle),
+                ]
+            )
+
+
+def _ask(call: Callable[[Any], int], handle: Any) -> int | None:
+    try:
+        return call(handle)
+    except pynvml.NVMLError:
+        return None
+
+
+class Exporter:
+    """The exporter of this node, over one connection that is kept."""
+
+    def __init__(self, url: str, names: Sequence[str]) -> None:
+        self._url = urlsplit(url)
+        self._names = frozenset(names)
+        self._connection: http.client.HTTPConnection | None = None
+
+    def read(self, teller: Teller) -> None:
+        """One sample; an exporter that does not answer is told, not left out."""
+        before = time.time()
+        try:
+            text = self._fetch()
+        except (OSError, http.client.HTTPException) as error:
+            self._drop()
+            teller.exporter([before, time.time(), f"{type(error).__name__}: {error}"])
+        else:
+            teller.exporter([before, time.time(), parse(text, self._names)])
+
+    def _fetch(self) -> str:
+        if self._connection is None:
+            self._connection = http.client.HTTPConnection(self._url.hostname or "", self._url.port, timeout=2.0)
+        self._connection.request("GET", self._url.path or "/metrics")
+        answer = self._connection.getresponse()
+        body = answer.read().decode(errors="replace")
+        if answer.status != http.client.OK:
+            raise http.client.HTTPException(f"HTTP {answer.status}")
+        return body
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def parse(text: str, names: frozenset[str]) -> dict[str, dict[str, float]]:
+    """Of an exporter's text the metrics of these names, by name and UUID."""
+    found: dict[str, dict[str, float]] = {}
+    for line in _LINE.finditer(text):
+        if line["name"] in names:
+            found.setdefault(line["name"], {})[line["uuid"]] = float(line["value"])
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Until SIGTERM, or until the time is over: a probe that was forgotten ends by itself."""
+    arguments = _parser().parse_args(argv)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        devices = Devices()
+    except pynvml.NVMLError as error:
+        print(json.dumps({"error": f"NVML: {error}"}), flush=True)  # noqa: T201 (the program's output)
+        return 3
+    print(json.dumps(devices.describe()), flush=True)  # noqa: T201
+    teller = Teller(_write_out)
+    limit = threading.Timer(arguments.seconds, stop.set)
+    limit.daemon = True
+    limit.start()
+    work: list[tuple[float, Callable[[], None]]] = [(NVML_HERTZ, lambda: devices.read(teller))]
+    if arguments.exporter:
+        exporter = Exporter(arguments.exporter, arguments.metric)
+        work.append((EXPORTER_HERTZ, lambda: exporter.read(teller)))
+    threads = [threading.Thread(target=Ticks(stop).run, args=each, daemon=True) for each in work]
+    for thread in threads:
+        thread.start()
+    Ticks(stop).run(1.0 / REPORT_SECONDS, teller.flush)
+    for thread in threads:
+        thread.join()
+    teller.flush()
+    return 0
+
+
+def _write_out(text: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody reads any more
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.probes.in_pod", description=__doc__)
+    parser.add_argument("--exporter", default="", metavar="URL", help="the /metrics of this node's exporter")
+    parser.add_argument("--metric", action="append", default=[], help="a metric of the exporter; may be repeated")
+    parser.add_argument("--seconds", type=float, default=3600.0, help="end by itself after this time")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
