@@ -1,4 +1,8 @@
-"""Builds the engine in place: ``python -m bench.load.engine.build``. An installation with a Rust toolchain does it by itself."""
+"""
+Builds the engine in place: ``python -m bench.load.engine.build``.
+
+An installation with a Rust toolchain does it by itself.
+"""
 
 import os
 import shutil
@@ -24,7 +28,16 @@ def build(jobs: int | None = None) -> Path:
     cargo = shutil.which("cargo")
     if cargo is None:
         raise MissingTools("no cargo on the PATH; install a Rust toolchain (1.88 or newer), or use the Python engine")
-    command = [cargo, "build", "--release", "--locked", "--features", "python", "--manifest-path", str(CRATE / "Cargo.toml")]
+    command = [
+        cargo,
+        "build",
+        "--release",
+        "--locked",
+        "--features",
+        "python",
+        "--manifest-path",
+        str(CRATE / "Cargo.toml"),
+    ]
     if jobs is not None:
         command += ["-j", str(jobs)]
     done = subprocess.run(command, env=os.environ | {"CARGO_TARGET_DIR": str(target_dir())}, check=False)
