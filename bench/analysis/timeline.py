@@ -11,31 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from bench.analysis.signals import Signal
 from bench.analysis.stages import DOWN, UP, Moment, Sighting, Stage, Timeline, decompose
-from bench.model.measurement import FloatArray, Measurement
+from bench.model.measurement import FloatArray
 
 BoolArray = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Signal:
-    """Values over time; `is_polled` where it was looked at now and then instead of told."""
-
-    times_seconds: FloatArray
-    values: FloatArray
-    is_polled: bool = True
-
-    @classmethod
-    def of(cls, measurement: Measurement, *, is_polled: bool = True) -> "Signal":
-        """The signal of a measurement that has times."""
-        return cls(times_seconds=measurement.times_seconds, values=measurement.values, is_polled=is_polled)
-
-    def at(self, times_seconds: FloatArray) -> FloatArray:
-        """The latest value at each time; NaN before the first."""
-        if self.values.size == 0:
-            return np.full(times_seconds.shape, np.nan)
-        places = np.searchsorted(self.times_seconds, times_seconds, side="right") - 1
-        return np.where(places < 0, np.nan, self.values[np.maximum(places, 0)])
 
 
 def first_crossing(signal: Signal, *, threshold: float, after_seconds: float, is_rising: bool) -> Sighting:
@@ -62,13 +42,6 @@ def first_change(signal: Signal, *, after_seconds: float, is_rising: bool) -> Si
         return "not known before the load step"
     threshold = before if is_rising else np.nextafter(before, -np.inf)
     return first_crossing(signal, threshold=float(threshold), after_seconds=after_seconds, is_rising=is_rising)
-
-
-def summed(signals: Sequence[Signal]) -> Signal:
-    """Several step signals added up; a signal that has not begun counts as nothing."""
-    times = np.unique(np.concatenate([each.times_seconds for each in signals]))
-    total = np.nansum([each.at(times) for each in signals], axis=0)
-    return Signal(times_seconds=times, values=total, is_polled=all(each.is_polled for each in signals))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

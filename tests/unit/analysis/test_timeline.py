@@ -7,17 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.analysis.reach import turns_total
+from bench.analysis.signals import Signal, summed
 from bench.analysis.stages import DOWN, UP, Expectation, Moment, Stage, decompose, find_guilty
 from bench.analysis.timeline import (
     Observed,
     PodTimes,
-    Signal,
     down_timeline,
     first_change,
     first_crossing,
     provisioning,
     relief,
-    summed,
     up_timeline,
 )
 

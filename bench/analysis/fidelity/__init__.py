@@ -1,0 +1,1 @@
+"""How far exported metrics are from the devices: age, agreement, coverage, attribution; one module a question."""

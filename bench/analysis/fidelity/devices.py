@@ -1,0 +1,112 @@
+"""
+Sorts readings by device: what the probe saw of it, what Prometheus holds of it, and whom its labels name.
+
+Exporters and scrape settings put the pod under different labels. With `honorLabels` false the workload's pod arrives as
+``exported_pod``, and ``pod`` is the exporter's own; with true it is ``pod`` itself.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from bench.analysis.fidelity.attribution import Holding, Key
+from bench.analysis.signals import Signal, merged
+from bench.model.measurement import FloatArray, Measurement, Reading, Source
+
+ENERGY = "gpu_energy_joules"
+BUSY = "gpu_busy_time_ratio"
+ENGINE = "gpu_engine_active_ratio"
+POWER = "gpu_power_watts"
+MEMORY_USED = "gpu_memory_used_bytes"
+HOLDING = "gpu_held_seconds"
+"""What a pod held: values are its start and its end, UTC; labels `uuid`, `namespace`, `pod`."""
+
+_UUID_LABELS = ("uuid", "UUID", "gpu_uuid")
+_POD_LABELS = (("exported_namespace", "exported_pod"), ("namespace", "pod"), ("pod_namespace", "pod_name"))
+
+
+def find_uuid(labels: Mapping[str, str]) -> str:
+    """The device's uuid among the labels, whatever its name; empty where there is none."""
+    return next((labels[name] for name in _UUID_LABELS if labels.get(name)), "")
+
+
+def find_pod(labels: Mapping[str, str], exporters: frozenset[str]) -> str:
+    """``namespace/pod`` that the labels name as the device's user; empty where that is nobody or an exporter."""
+    for namespace, pod in _POD_LABELS:
+        if labels.get(pod):
+            named = f"{labels.get(namespace, '')}/{labels[pod]}"
+            return "" if named in exporters else named
+    return ""
+
+
+def find_exporters(readings: Iterable[Reading]) -> frozenset[str]:
+    """Pods that are named beside an ``exported_pod``: those are the exporters that were scraped."""
+    return frozenset(
+        f"{each.labels.get('namespace', '')}/{each.labels['pod']}"
+        for each in readings
+        if each.labels.get("exported_pod") and each.labels.get("pod")
+    )
+
+
+@dataclass(slots=True)
+class Device:
+    """All that is known of one device; by quantity, the probe's signal and the pieces that Prometheus holds."""
+
+    uuid: str
+    probed: dict[str, Signal] = field(default_factory=dict)
+    pieces: dict[str, list[tuple[str, Signal]]] = field(default_factory=lambda: defaultdict(list))
+
+    def scraped(self, name: str) -> Signal | None:
+        """What Prometheus holds of a quantity, its pieces joined; None where it holds nothing."""
+        found = [signal for _, signal in self.pieces.get(name, [])]
+        return merged(found) if found else None
+
+    @property
+    def scrape_times(self) -> FloatArray:
+        """Every time at which Prometheus stored anything of the device."""
+        times = [signal.times_seconds for pieces in self.pieces.values() for _, signal in pieces]
+        return np.unique(np.concatenate(times)) if times else np.empty(0)
+
+
+def by_device(readings: Sequence[Reading]) -> dict[str, Device]:
+    """The measurements with a uuid and times, by device."""
+    exporters = find_exporters(readings)
+    devices: dict[str, Device] = {}
+    for reading in readings:
+        uuid = find_uuid(reading.labels)
+        if not uuid or not isinstance(reading, Measurement) or not reading.times_seconds.size:
+            continue
+        device = devices.setdefault(uuid, Device(uuid=uuid))
+        if reading.source is Source.NVML:
+            device.probed[reading.name] = Signal.of(reading)
+        elif reading.source is Source.PROMETHEUS:
+            pod = find_pod(reading.labels, exporters)
+            device.pieces[reading.name].append((pod, Signal.of(reading, is_polled=False)))
+    return devices
+
+
+def claims_of(devices: Iterable[Device]) -> dict[Key, FloatArray]:
+    """When samples of a device carried a pod's labels."""
+    found: dict[Key, list[FloatArray]] = defaultdict(list)
+    for device in devices:
+        for pieces in device.pieces.values():
+            for pod, signal in pieces:
+                if pod:
+                    found[device.uuid, pod].append(signal.times_seconds)
+    return {key: np.unique(np.concatenate(times)) for key, times in found.items()}
+
+
+def holdings_of(readings: Iterable[Reading]) -> list[Holding]:
+    """The truth of who held what, from the readings of that name."""
+    return [
+        Holding(
+            uuid=find_uuid(each.labels),
+            pod=f"{each.labels.get('namespace', '')}/{each.labels.get('pod', '')}",
+            start_seconds=float(each.values[0]),
+            end_seconds=float(each.values[-1]),
+        )
+        for each in readings
+        if isinstance(each, Measurement) and each.name == HOLDING
+    ]
