@@ -82,12 +82,13 @@ class Terminal:
         self._bar = Bar(
             SpinnerColumn(),
             TextColumn("{task.description}"),
-            BarColumn(),
+            BarColumn(bar_width=None),
             MofNCompleteColumn(),
             TextColumn("{task.fields[left]}"),
             TimeElapsedColumn(),
             console=Console(file=stream),
             transient=True,
+            expand=True,
         )
         self._task = self._bar.add_task("looking", total=None, left="")
 
@@ -99,13 +100,10 @@ class Terminal:
         self._bar.stop()
 
     def update(self, progress: Progress) -> None:
-        self._bar.update(
-            self._task,
-            description=progress.what,
-            completed=progress.done,
-            total=progress.total or None,
-            left=spoken_duration(progress.seconds_left),
-        )
+        left = spoken_duration(progress.seconds_left)
+        if progress.total:
+            self._bar.update(self._task, completed=progress.done, total=progress.total)
+        self._bar.update(self._task, description=progress.what, left=left)
 
     def say(self, line: str) -> None:
         self._bar.console.print(line, markup=False, highlight=False)
