@@ -3,6 +3,7 @@
 import argparse
 import dataclasses
 import json
+import sys
 
 from rich.console import Console
 from rich.table import Table
@@ -28,7 +29,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _show(lab: LabStatus) -> None:
-    console = Console(highlight=False)
+    # Rich takes 80 columns for what is no terminal, and would break lines that a program reads.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
     state = "serves" if lab.is_ready else "is coming up"
     console.print(f"lab {lab.name} {state}; its first process is {lab.pid}")
     for label, value in (
@@ -38,8 +40,9 @@ def _show(lab: LabStatus) -> None:
     ):
         console.print(f"  {label:<11}{value}", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
-    for heading in ("PART", "VERSION", "STATE", "ADDRESS"):
-        table.add_column(heading, overflow="fold")
+    for heading in ("PART", "VERSION", "STATE"):
+        table.add_column(heading, no_wrap=True)
+    table.add_column("ADDRESS", overflow="fold")
     for heading in ("RESTARTS", "MEMORY", "CPU"):
         table.add_column(heading, justify="right")
     for part in lab.parts:

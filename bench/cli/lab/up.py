@@ -87,11 +87,12 @@ def run(arguments: argparse.Namespace) -> int:
     began = time.monotonic()
     with Shown() as shown:
         held = bring_up(config, programs, shown.tell)
-    _print(config, held, time.monotonic() - began)
-    if not foreground:
-        held.let_go()
-        return 0
-    return _stay(held)
+    seconds = time.monotonic() - began
+    if foreground:
+        return _stay(config, held, seconds)
+    held.let_go()
+    _print(config, held, seconds)
+    return 0
 
 
 def _print(config: LabConfig, held: Held, seconds: float) -> None:
@@ -115,12 +116,13 @@ def _size(config: LabConfig) -> str:
     return f"{nodes} with {devices}{' each' if config.nodes > 1 else ''}"
 
 
-def _stay(held: Held) -> int:
+def _stay(config: LabConfig, held: Held, seconds: float) -> int:
     """Until Ctrl-C, SIGTERM, end of input, or the end of the lab."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    print("in the foreground: Ctrl-C takes the lab down", file=sys.stderr)
     watched: list[Held | int] = [held, *_inputs()]
     try:
+        signal.signal(signal.SIGTERM, _interrupt)
+        _print(config, held, seconds)
+        print("in the foreground: Ctrl-C takes the lab down", file=sys.stderr)
         while True:
             readable, _, _ = select.select(watched, [], [])
             if held in readable and not held.listen():
