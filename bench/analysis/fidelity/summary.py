@@ -66,6 +66,11 @@ def fidelity_readings(readings: Sequence[Reading], settings: Settings) -> Iterat
     devices = by_device(readings)
     for device in devices.values():
         yield from _of_device(device, settings)
+    probed = sum(bool(device.probed) for device in devices.values())
+    if devices:
+        yield _told("probed_devices_ratio", (probed / len(devices),))
+    if not probed:
+        yield _absent("sample_age_seconds", "no probe watched any device")
     yield from _of_attribution(readings, devices.values(), settings)
 
 
@@ -73,9 +78,11 @@ def _of_device(device: Device, settings: Settings) -> Iterator[Reading]:
     for name in sorted(device.pieces):
         yield from _of_transport(device, name, settings)
     yield from _of_series(device, settings)
+    if not device.probed:
+        return  # of many devices a few are probed; how many, `probed_devices_ratio` tells
     energy, probe = device.scraped(ENERGY), device.probed.get(ENERGY)
     if energy is None or probe is None:
-        missing = "Prometheus has no energy counter of it" if energy is None else "no probe watched it"
+        missing = "Prometheus has no energy counter of it" if energy is None else "NVML has no energy counter of it"
         yield _absent("sample_age_seconds", missing, device.uuid)
         return
     ages = sample_ages(probe, energy) - settings.clock_offset_seconds

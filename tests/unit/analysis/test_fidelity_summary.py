@@ -181,7 +181,7 @@ def test_a_device_without_probe_and_a_run_without_holdings_say_why_they_tell_not
     found = summary(run)
 
     assert all(isinstance(each, Absent) for each in found["sample_age_seconds"])
-    assert "no probe" in found["sample_age_seconds"][0].reason
+    assert "no probe watched any" in found["sample_age_seconds"][0].reason
     assert isinstance(found["attribution_precision_ratio"][0], Absent)
     assert "unit_factor_ratio" not in found
 
