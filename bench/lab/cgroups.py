@@ -11,11 +11,14 @@ import logging
 import os
 import signal
 import threading
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
+
+from bench.lab.paths import state_root
 
 _CONTROLLERS: Final = ("cpu", "cpuacct", "memory")
 _PERIOD_MICROSECONDS: Final = 100_000
@@ -137,9 +140,14 @@ def _tree_of(mount: Mounted, groups: Mapping[str, str]) -> Tree | None:
     return Tree(version=Version.V1, controllers=mount.controllers, base=base)
 
 
+def _group_name(name: str) -> str:
+    # Labs of one name may exist in two state folders (of two users, say), and one must not end the other's pods.
+    return f"gpu-bench-{name}-{zlib.crc32(os.fsencode(state_root())):08x}"
+
+
 def lab_root(name: str) -> tuple[Path, ...]:
     """The lab's own groups, one a hierarchy, whether or not they exist; empty where none can be made."""
-    return tuple(tree.base / f"gpu-bench-{name}" for tree in find_trees())
+    return tuple(tree.base / _group_name(name) for tree in find_trees())
 
 
 def remove_tree(name: str) -> None:
@@ -201,7 +209,7 @@ class Groups:
     """The groups of one lab. Names are paths below the lab's own group, as ``gpu-0/pod-<uid>/main``."""
 
     def __init__(self, name: str, trees: list[Tree]) -> None:
-        self._roots = {tree.base / f"gpu-bench-{name}": tree for tree in trees}
+        self._roots = {tree.base / _group_name(name): tree for tree in trees}
         self._not_enforced: set[str] = set()
 
     @classmethod

@@ -8,9 +8,12 @@ import contextlib
 import os
 import shutil
 from pathlib import Path
+from typing import Final
 
 from bench.lab import cgroups
 from bench.lab.paths import state_root
+
+_KEPT_FAILURES: Final = 10
 
 
 def kept_logs(name: str) -> Path:
@@ -28,7 +31,15 @@ def remove(root: Path, *, keep_logs: bool) -> None:
         # Into a folder that someone opened meanwhile it does not move; the failure is told without logs then.
         with contextlib.suppress(OSError):
             os.rename(root / "logs", kept)
+        _forget_old(kept.parent)
     shutil.rmtree(root, onerror=_make_removable)
+
+
+def _forget_old(folder: Path) -> None:
+    """Labs of many names fail in tests; the disk shall not fill with what nobody reads any more."""
+    kept = sorted((entry for entry in folder.iterdir() if entry.is_dir()), key=lambda entry: entry.stat().st_mtime)
+    for entry in kept[:-_KEPT_FAILURES]:
+        shutil.rmtree(entry, ignore_errors=True)
 
 
 def empty(root: Path) -> None:
