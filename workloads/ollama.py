@@ -17,6 +17,7 @@ BACKEND_HEADER: Final = "X-Bench-Backend"
 
 # `ollama run` with an empty prompt loads the model and returns when its runner answers.
 SERVE: Final = """\
+nvidia-smi -L || true
 ollama serve &
 server=$!
 trap 'kill $server' TERM INT

@@ -22,6 +22,8 @@ class Unit(StrEnum):
     PER_SECOND = "per_second"
     BYTES_PER_SECOND = "bytes_per_second"
     FLOPS = "flops"
+    METRIC_VALUE = "metric_value"
+    """A metric in whatever unit its source shows it: what the unit is may be the very question."""
 
     def ends(self, name: str) -> bool:
         """Whether `name` ends in this unit, as a word of its own."""

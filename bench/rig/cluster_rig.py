@@ -1,0 +1,209 @@
+"""All that a scenario may touch during one run, on one target."""
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from bench.cluster.client import Cluster
+from bench.cluster.journal import Journal
+from bench.cluster.objects import Object, Ref, path_of
+from bench.cluster.recorder import Followed, Recorder
+from bench.cluster.sandbox import Sandbox
+from bench.cluster.wait import wait_until, wait_until_gone
+from bench.errors import BenchBroke, NotFound
+from bench.metrics.prometheus import Meaning, Prometheus
+from bench.model.inventory import Inventory
+from bench.model.measurement import Reading, Window
+from bench.model.scenario import Workload
+from bench.model.units import kubernetes_quantity
+from bench.rig.load_process import LoadPlan, LoadProcess
+from bench.rig.polling import Poller
+from bench.rig.probe_pods import ProbePlan, ProbePods
+
+CUSTOM_METRICS: Final = "custom.metrics.k8s.io/v1beta1"
+EXPORTER_PORT: Final = 9400
+
+
+class Clock:
+    """This machine's."""
+
+    def utc_seconds(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic_seconds(self) -> float:
+        """Seconds of a clock that never goes back."""
+        return time.monotonic()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayAddress:
+    """A Gateway that routes may be attached to, and where it listens."""
+
+    name: str
+    namespace: str
+    url: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Surroundings:
+    """What a rig is given: the opened target, and where the scenario keeps files."""
+
+    cluster: Cluster
+    prometheus: Prometheus | None
+    inventory: Inventory
+    gateway_url: str
+    run_id: str
+    folder: Path
+    journal: Journal
+
+
+@dataclass(slots=True)
+class ClusterRig:
+    """The rig of one scenario; leaving it removes what the scenario created, and stops what it started."""
+
+    around: Surroundings
+    clock: Clock = field(default_factory=Clock)
+    _closing: ExitStack = field(default_factory=ExitStack)
+    _sandbox: Sandbox = field(init=False)
+    _recorder: Recorder = field(init=False)
+    _loads: int = 0
+
+    def __enter__(self) -> Self:
+        around = self.around
+        self._sandbox = self._closing.enter_context(
+            Sandbox(cluster=around.cluster, journal=around.journal, run_id=around.run_id)
+        )
+        self._recorder = self._closing.enter_context(Recorder(around.cluster))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closing.__exit__(kind, error, trace)
+
+    @property
+    def run_id(self) -> str:
+        """Label value of every object of this run."""
+        return self.around.run_id
+
+    @property
+    def inventory(self) -> Inventory:
+        """What the target was seen to have."""
+        return self.around.inventory
+
+    @property
+    def leftovers(self) -> tuple[str, ...]:
+        """What would not go, a sentence each."""
+        return tuple(f"{each.ref}: {each.reason}" for each in self._sandbox.left)
+
+    def namespace(self, purpose: str) -> str:
+        """A namespace of the run's own."""
+        return self._sandbox.namespace(f"bench-{self.run_id}-{purpose}"[:63].rstrip("-"))
+
+    def create(self, manifest: Mapping[str, Any]) -> Object:
+        """Create one object of the run's own."""
+        return self._sandbox.create(manifest)
+
+    def remove(self, manifest: Mapping[str, Any]) -> None:
+        """Remove one object before the end."""
+        self._sandbox.remove(Ref.of(manifest))
+
+    def deploy(self, workload: Workload, *, within_seconds: float) -> None:
+        """Create a workload's objects and wait until its Deployments are available."""
+        manifests = list(workload.manifests())
+        for manifest in manifests:
+            self.create(manifest)
+        for manifest in manifests:
+            if manifest["kind"] == "Deployment":
+                self.wait_until(manifest, is_available, within_seconds=within_seconds)
+
+    def wait_until(
+        self, manifest: Mapping[str, Any], claim: Callable[[Object], bool], *, within_seconds: float
+    ) -> Object:
+        """The object as soon as the claim is true of it."""
+        return wait_until(self.around.cluster, Ref.of(manifest), claim, within_seconds=within_seconds)
+
+    def wait_until_gone(self, manifest: Mapping[str, Any], *, within_seconds: float) -> None:
+        """Returns when the object is not there."""
+        wait_until_gone(self.around.cluster, Ref.of(manifest), within_seconds=within_seconds)
+
+    def follow(self, api_version: str, plural: str, *, namespace: str, label_selector: str = "") -> Followed:
+        """Begin to follow a collection."""
+        return self._recorder.follow(path_of(api_version, plural, namespace), label_selector=label_selector)
+
+    def logs(self, *, namespace: str, pod: str, container: str) -> str:
+        """What a container has written so far."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        answer = self.around.cluster.stream(path, query={"container": container}, read_timeout_seconds=30.0)
+        return bytes(answer.data).decode(errors="replace")
+
+    def poll_custom_metric(self, *, namespace: str, metric: str, hertz: float) -> Poller:
+        """The custom metrics API, asked as the autoscaler asks it for an Object metric of this namespace."""
+        path = f"/apis/{CUSTOM_METRICS}/namespaces/{namespace}/metrics/{metric}"
+
+        def ask() -> float | None:
+            items = self.around.cluster.request("GET", path).get("items") or ()
+            return sum(kubernetes_quantity(each["value"]) for each in items) if items else None
+
+        return self._closing.enter_context(Poller(ask, hertz=hertz))
+
+    def probes(self, *, namespace: str, image: str, metrics: tuple[str, ...], seconds: float) -> ProbePods:
+        """A probe pod on every node with accelerators, started."""
+        plan = ProbePlan(
+            namespace=namespace, image=image, exporters=self._exporters(), metrics=metrics, seconds=seconds
+        )
+        pods = ProbePods(self.around.cluster, plan)
+        pods.start(self._sandbox)
+        return pods
+
+    def samples(self, selector: str, meaning: Meaning, window: Window) -> tuple[Reading, ...]:
+        """The samples that Prometheus has stored."""
+        if self.around.prometheus is None:
+            raise BenchBroke("The scenario asks Prometheus without needing one.")
+        return self.around.prometheus.samples(selector, meaning, window)
+
+    def load(self, plan: LoadPlan) -> LoadProcess:
+        """Start a load; it ends with the rig at the latest."""
+        self._loads += 1
+        folder = self.around.folder / f"load-{self._loads}"
+        folder.mkdir()
+        process = LoadProcess(plan, folder)
+        self._closing.callback(process.stop)
+        return process
+
+    def gateway(self) -> GatewayAddress:
+        """The first programmed Gateway; the URL that the user gave, or else its own address."""
+        listed = self.around.cluster.list("/apis/gateway.networking.k8s.io/v1/gateways").items
+        for each in listed:
+            addresses = each.get("status", {}).get("addresses") or ()
+            if addresses:
+                metadata = each["metadata"]
+                url = (
+                    self.around.gateway_url or f"http://{addresses[0]['value']}:{each['spec']['listeners'][0]['port']}"
+                )
+                return GatewayAddress(name=metadata["name"], namespace=metadata["namespace"], url=url)
+        raise NotFound("No Gateway has an address. `kubectl get gateways -A` shows their state.")
+
+    def _exporters(self) -> Mapping[str, str]:
+        """Node with accelerators → URL of its exporter's text, empty where none runs."""
+        nodes = {device.node for device in self.inventory.devices}
+        found = dict.fromkeys(sorted(nodes), "")
+        for pod in self.around.cluster.list("/api/v1/pods").items:
+            images = [container["image"] for container in pod["spec"]["containers"]]
+            node, address = pod["spec"].get("nodeName", ""), pod.get("status", {}).get("podIP", "")
+            if node in found and address and any("dcgm-exporter" in image for image in images):
+                found[node] = f"http://{address}:{EXPORTER_PORT}/metrics"
+        return found
+
+
+def is_available(deployment: Mapping[str, Any]) -> bool:
+    """All the replicas that are asked for are there and ready."""
+    status = deployment.get("status", {})
+    wanted = deployment["spec"].get("replicas", 1)
+    is_observed = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
+    return is_observed and status.get("availableReplicas", 0) >= wanted

@@ -1,0 +1,121 @@
+"""Runs `bench load` as a process of its own, and reads back what every request met."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from bench.errors import BenchBroke
+from bench.model.measurement import Measurement, Reading, Source
+from bench.model.units import Unit
+
+STOP_SECONDS: Final = 40.0
+"""The generator drains open requests before it ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadPlan:
+    """What `bench load` is asked for, beside where its files go."""
+
+    url: str
+    steps: str
+    """As its `--steps`: ``RATE:SECONDS,…``."""
+    arguments: tuple[str, ...] = ()
+
+
+class LoadProcess:
+    """A load under way. `finish` waits for its end, `stop` brings the end about; both keep what was measured."""
+
+    def __init__(self, plan: LoadPlan, folder: Path) -> None:
+        self._plan = plan
+        self._records = folder / "records.jsonl"
+        self._summary = folder / "load.json"
+        self._log = folder / "load.log"
+        command = [sys.executable, "-m", "bench.cli", "load", plan.url, "--steps", plan.steps, "--quiet"]
+        command += ["--json", str(self._summary), "--records", str(self._records), *plan.arguments]
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def finish(self, *, within_seconds: float) -> None:
+        """Wait for the end of the schedule."""
+        try:
+            self._process.wait(within_seconds)
+        except subprocess.TimeoutExpired:
+            self.stop()
+
+    def stop(self) -> None:
+        """End it as Ctrl-C does: it drains and still reports."""
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGINT)
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def readings(self) -> Iterator[Reading]:
+        """Each request's times, one series a backend; failures by class; how late the generator itself was."""
+        summary = self._read_summary()
+        started = datetime.fromisoformat(summary["started_at"]).timestamp()
+        with self._records.open(encoding="utf-8") as lines:
+            records = sorted((json.loads(line) for line in lines), key=lambda each: float(each["intended_seconds"]))
+        statement = f"bench load {self._plan.url} --steps {self._plan.steps}"
+        yield from _series(records, started, statement)
+
+    def _read_summary(self) -> Mapping[str, Any]:
+        try:
+            summary: Mapping[str, Any] = json.loads(self._summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            told = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            last = told[-1] if told else "nothing"
+            raise BenchBroke(
+                f"The load generator wrote no result ({error}); it said: {last}. See {self._log}."
+            ) from error
+        return summary
+
+
+def _series(records: Sequence[Mapping[str, Any]], started: float, statement: str) -> Iterator[Reading]:
+    answered: dict[str, list[Mapping[str, Any]]] = {}
+    failed: dict[str, list[float]] = {}
+    for record in records:
+        if record["error"]:
+            failed.setdefault(record["error"], []).append(started + record["intended_seconds"])
+        else:
+            answered.setdefault(record["backend"] or "", []).append(record)
+    for backend, of_backend in sorted(answered.items()):
+        times = [started + each["intended_seconds"] for each in of_backend]
+        for name, member in (("request_ttft_seconds", "first_byte_seconds"), ("request_e2e_seconds", "end_seconds")):
+            yield Measurement(
+                name=name,
+                unit=Unit.SECONDS,
+                values=[each[member] - each["intended_seconds"] for each in of_backend],
+                times_seconds=times,
+                source=Source.LOAD,
+                statement=statement,
+                labels={"backend": backend},
+            )
+    for error, times in sorted(failed.items()):
+        yield Measurement(
+            name="request_failed_total",
+            unit=Unit.TOTAL,
+            values=[1.0] * len(times),
+            times_seconds=times,
+            source=Source.LOAD,
+            statement=statement,
+            labels={"error": error},
+        )
+    sent = [each for each in records if each["sent_seconds"] is not None]
+    if sent:
+        yield Measurement(
+            name="request_lateness_seconds",
+            unit=Unit.SECONDS,
+            values=[each["sent_seconds"] - each["intended_seconds"] for each in sent],
+            times_seconds=[started + each["intended_seconds"] for each in sent],
+            source=Source.LOAD,
+            statement=statement,
+        )

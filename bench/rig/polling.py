@@ -1,0 +1,74 @@
+"""Asks for a number at a rate, in a thread of its own, and keeps each answer with the time that lies in its middle."""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from bench.errors import BenchError
+from bench.model.measurement import NO_LABELS, Absent, Measurement, Reading, Source
+from bench.model.units import Unit
+
+JOIN_SECONDS: Final = 35.0
+"""A request under way may take its whole time-out."""
+
+
+class Poller:
+    """One signal that nothing announces. Closing ends it; what it saw is a reading."""
+
+    def __init__(self, ask: Callable[[], float | None], *, hertz: float) -> None:
+        self._ask = ask
+        self._period_seconds = 1.0 / hertz
+        self._times: list[float] = []
+        self._values: list[float] = []
+        self._failures: dict[str, int] = {}
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="poll", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """No more is asked."""
+        self._stop.set()
+        self._thread.join(JOIN_SECONDS)
+
+    def reading(self, name: str, unit: Unit, statement: str, labels: Mapping[str, str] = NO_LABELS) -> Reading:
+        """What was seen; absent with the commonest failure where nothing was."""
+        if self._values:
+            return Measurement(
+                name=name,
+                unit=unit,
+                values=tuple(self._values),
+                times_seconds=tuple(self._times),
+                source=Source.KUBERNETES,
+                statement=statement,
+                labels=labels,
+            )
+        reason = max(self._failures, key=lambda each: self._failures[each], default="nothing was asked")
+        return Absent(name=name, source=Source.KUBERNETES, statement=statement, reason=reason, labels=labels)
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            self._ask_once()
+            due = max(due + self._period_seconds, time.monotonic())
+
+    def _ask_once(self) -> None:
+        before = time.time()
+        try:
+            value = self._ask()
+        except BenchError as error:
+            reason = str(error)[:200]
+            self._failures[reason] = self._failures.get(reason, 0) + 1
+            return
+        if value is None:
+            self._failures["no value"] = self._failures.get("no value", 0) + 1
+            return
+        self._times.append((before + time.time()) / 2)
+        self._values.append(value)
