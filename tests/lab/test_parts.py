@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from kubernetes.client.exceptions import ApiException
 
 from tests.contract.pods import holds
 from tests.contract.target import Object, Target
-from tests.lab.asking import query, wait_until
+from tests.lab.asking import Series, query, wait_until
 from tests.lab.running import RunningLab
 
 pytestmark = pytest.mark.lab
@@ -40,10 +41,14 @@ def test_every_scrape_target_is_up(lab: RunningLab) -> None:
 
 
 def test_one_exporter_a_node_tells_the_devices_of_its_node(lab: RunningLab, cluster: Target) -> None:
-    devices = wait_until(lambda: query(lab, DEVICES_OF_EXPORTERS), within_seconds=UP_SECONDS)
     nodes = [n for n in cluster.items("v1", "Node") if n["metadata"]["labels"].get("nvidia.com/gpu.present") == "true"]
 
-    assert len(devices) == len(nodes) > 0
+    def one_a_node() -> list[Series] | None:
+        found = query(lab, DEVICES_OF_EXPORTERS)
+        return found if len(found) == len(nodes) else None
+
+    devices = wait_until(one_a_node, within_seconds=UP_SECONDS)
+    assert devices is not None
     per_node = {int(n["metadata"]["labels"]["nvidia.com/gpu.count"]) for n in nodes}
     assert {int(each["value"][1]) for each in devices} == per_node
 
@@ -85,6 +90,58 @@ def test_a_path_without_a_route_is_not_found_by_the_gateway_itself(lab: RunningL
 @pytest.mark.parametrize("version", ["custom.metrics.k8s.io/v1beta2", "external.metrics.k8s.io/v1beta1"])
 def test_the_adapter_serves_its_apis(cluster: Target, version: str) -> None:
     assert read_json(cluster, f"/apis/{version}")["kind"] == "APIResourceList"
+
+
+def value_of(told: Object) -> float:
+    """The value of the first item of a MetricValueList; thousandths are written with an m."""
+    text = told["items"][0]["value"]
+    units = {"m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9}
+    return float(text[:-1]) * units[text[-1]] if text[-1] in units else float(text)
+
+
+@pytest.fixture
+def holder(cluster: Target) -> Iterator[Object]:
+    """A pod that holds one device and leaves it idle."""
+    namespace = cluster.make_namespace()
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "command": ["sleep", "3600"],
+        "resources": {"limits": {"nvidia.com/gpu": 1}},
+    }
+    pod = cluster.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "holder", "namespace": namespace},
+            "spec": {"containers": [container], "terminationGracePeriodSeconds": 0},
+        }
+    )
+    yield cluster.wait_for(pod, holds("Ready"), within_seconds=UP_SECONDS)
+    cluster.give_back(namespace)
+
+
+def test_a_device_is_told_under_the_pod_that_holds_it(lab: RunningLab, cluster: Target, holder: Object) -> None:
+    """What Prometheus has in MiB and percent, the metrics APIs tell in bytes and percent, by pod and by namespace."""
+    namespace, name = holder["metadata"]["namespace"], holder["metadata"]["name"]
+    selector = f'exported_namespace="{namespace}",exported_pod="{name}"'
+    held = wait_until(lambda: query(lab, f"DCGM_FI_DEV_FB_USED{{{selector}}}"), within_seconds=UP_SECONDS)
+    custom = f"/apis/custom.metrics.k8s.io/v1beta2/namespaces/{namespace}"
+    external = f"/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/gpu_memory_used_bytes"
+
+    def told(path: str) -> float | None:
+        try:
+            return value_of(read_json(cluster, path))
+        except (ApiException, IndexError):  # until the adapter has listed the new series
+            return None
+
+    assert len(held) == 1
+    expected = pytest.approx(float(held[0]["value"][1]) * (1 << 20), rel=0.01)
+    by_pod = f"{custom}/pods/{name}/gpu_memory_used_bytes"
+    assert wait_until(lambda: told(by_pod), within_seconds=UP_SECONDS) == expected
+    assert told(f"{custom}/metrics/gpu_memory_used_bytes") == expected
+    assert told(f"{custom}/metrics/gpu_utilization") == 0
+    assert told(f"{external}?labelSelector=exported_namespace%3D{namespace}") == expected
 
 
 @pytest.mark.parametrize(
