@@ -125,7 +125,7 @@ def test_a_device_is_told_under_the_pod_that_holds_it(lab: RunningLab, cluster: 
     """What Prometheus has in MiB and percent, the metrics APIs tell in bytes and percent, by pod and by namespace."""
     namespace, name = holder["metadata"]["namespace"], holder["metadata"]["name"]
     selector = f'exported_namespace="{namespace}",exported_pod="{name}"'
-    held = wait_until(lambda: query(lab, f"DCGM_FI_DEV_FB_USED{{{selector}}}"), within_seconds=UP_SECONDS)
+    held = wait_until(lambda: query(lab, f"DCGM_FI_DEV_FB_USED{{{selector}}} > 0"), within_seconds=UP_SECONDS)
     custom = f"/apis/custom.metrics.k8s.io/v1beta2/namespaces/{namespace}"
     external = f"/apis/external.metrics.k8s.io/v1beta1/namespaces/{namespace}/gpu_memory_used_bytes"
 
@@ -136,7 +136,7 @@ def test_a_device_is_told_under_the_pod_that_holds_it(lab: RunningLab, cluster: 
             return None
 
     assert len(held) == 1
-    expected = pytest.approx(float(held[0]["value"][1]) * (1 << 20), rel=0.01)
+    expected = pytest.approx(float(held[0]["value"][1]) * (1 << 20), rel=0.1)
     by_pod = f"{custom}/pods/{name}/gpu_memory_used_bytes"
     assert wait_until(lambda: told(by_pod), within_seconds=UP_SECONDS) == expected
     assert told(f"{custom}/metrics/gpu_memory_used_bytes") == expected
