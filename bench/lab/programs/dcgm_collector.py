@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 FIRST_INTERVAL_SECONDS: Final = 0.25
 """Between the first two profiling samples, so that the first answer has the ratios too."""
+STOP_SECONDS: Final = 10.0
+"""For the reading that is under way; one takes milliseconds."""
 _NO_DEVICES: Final = "The exporter found no device by NVML ({}); it needs NVIDIA_VISIBLE_DEVICES=all and SYS_ADMIN."
 
 
@@ -64,7 +66,7 @@ class Collector:
     def stop(self) -> None:
         self._stopped.set()
         if self._thread.is_alive():
-            self._thread.join(self._interval_seconds)
+            self._thread.join(STOP_SECONDS)
 
     def latest(self) -> tuple[Reading, ...]:
         """As of the last interval: up to that long ago."""
