@@ -125,6 +125,8 @@ PARTS: Final[tuple[Part, ...]] = (
         programs=("prometheus-adapter",),
         go=GoRecipe(module="adapter", package="sigs.k8s.io/prometheus-adapter/cmd/adapter"),
         cost=Cost(packages=1226, cpu_seconds=137, disk_bytes=2 * _GIB),
+        # It does not tell its version; 0.9 and later know this option.
+        questions={"prometheus-adapter": VersionQuestion(arguments=("--help",), answer="--metrics-max-age")},
     ),
     Part(
         name="ollama",
