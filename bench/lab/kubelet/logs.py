@@ -33,8 +33,7 @@ class LogWriter:
 
     def feed(self, stream: str, chunk: bytes) -> None:
         """Stamped with the time of reading, as a container runtime does."""
-        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").encode() + b"000Z "
-        head = stamp + stream.encode()
+        head = _stamp() + stream.encode()
         *lines, rest = (self._rest[stream] + chunk).split(b"\n")
         out = [b"%s F %s\n" % (head, line) for line in lines]
         while len(rest) >= _MAX_LINE_BYTES:
@@ -44,10 +43,11 @@ class LogWriter:
         self._write(b"".join(out))
 
     def close(self) -> None:
-        """The container has ended; an unfinished line is written as it is."""
+        """The container has ended; an unfinished line is written as it is, as a piece that nothing follows."""
+        stamp = _stamp()
         for stream, rest in self._rest.items():
             if rest:
-                self.feed(stream, b"\n")
+                self._write(b"%s%s P %s\n" % (stamp, stream.encode(), rest))
         self.closed = True
         self._file.close()
         self._wake()
@@ -72,6 +72,10 @@ class LogWriter:
         """Returns when something was written after this was called, or the writer closed."""
         if not self.closed:
             await self._changed.wait()
+
+
+def _stamp() -> bytes:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").encode() + b"000Z "
 
 
 def older(path: Path) -> Path:

@@ -160,10 +160,15 @@ class Pod:
                 self._setting.tell("Warning", self._rejection.reason, self._rejection.message)
         finally:
             self._over = True
-            for each in (*self._inits, *self._mains):
+            for each in self._mains if self._was_initialized() else ():
                 each.lose()
             await self._release()
         await self._report.flush()
+
+    def _was_initialized(self) -> bool:
+        """A container for which no init container made way stays waiting: upstream's `hasPodInitialized`."""
+        ran = any(each.record.container_id or "waiting" not in each.record.state for each in self._mains)
+        return ran or not self._inits or self._inits[-1].record.ready
 
     async def _admit(self) -> Rejection | None:
         setting = self._setting

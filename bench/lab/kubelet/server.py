@@ -99,6 +99,12 @@ class NodeServer:
         except ValueError as error:
             return web.Response(status=400, text=f"{error}\n")
         path = container.log_path(previous=asked.previous)
+        waiting = container.record.state.get("waiting")
+        if waiting and not asked.previous and not path.exists():
+            said = (
+                f'container "{where["container"]}" in pod "{where["pod"]}" is waiting to start: {waiting["reason"]}\n'
+            )
+            return web.Response(status=400, text=said)
         if not path.exists():
             which = "previous terminated container" if asked.previous else "container"
             return web.Response(status=400, text=f'{which} "{where["container"]}" in pod "{where["pod"]}" not found\n')
