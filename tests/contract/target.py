@@ -6,9 +6,10 @@ Speaks through the official client alone, so that a test cannot tell one cluster
 
 import json
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -16,7 +17,7 @@ import pytest
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
-from kubernetes.dynamic.exceptions import DynamicApiError, NotFoundError, ResourceNotFoundError
+from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 from kubernetes.dynamic.resource import Resource
 from urllib3.response import BaseHTTPResponse
 
@@ -26,7 +27,10 @@ Found = TypeVar("Found")
 PODS = ("v1", "Pod")
 EVENTS = ("v1", "Event")
 GONE = 410
+BAD_GATEWAY = 502
 UNAVAILABLE = 503
+LISTENS_SECONDS = 30.0
+"""A container runs before its program listens."""
 
 
 class ConditionNotMet(AssertionError):
@@ -49,6 +53,7 @@ class Target:
         cache = str(scratch / f"discovery-{secrets.token_hex(4)}.json")
         self._dynamic = DynamicClient(self.api, cache_file=cache)  # type: ignore[no-untyped-call]
         self._namespaces: list[str] = []
+        self._pause = threading.Event()
 
     def close(self) -> None:
         self.api.rest_client.pool_manager.clear()
@@ -262,21 +267,24 @@ class Target:
         return self.open("GET", path, timeout=timeout, query={name: _query(value) for name, value in options.items()})
 
     def ask(self, pod: Object, path: str, *, port: int = 8080) -> tuple[int, str]:
-        """A GET of the program in a pod, through the API server's proxy: status and body."""
+        """A GET of the program in a pod, through the API server's proxy, once it listens: status and body."""
         metadata = pod["metadata"]
         place = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}:{port}/proxy{path}"
-        try:
-            with self.open("GET", place) as response:
-                return response.status, response.read().decode()
-        except ApiException as refused:
-            if refused.status == UNAVAILABLE and "error trying to reach" in str(refused.body):
-                raise
-            return refused.status, str(refused.body)
+        deadline = time.monotonic() + LISTENS_SECONDS
+        while True:
+            try:
+                with self.open("GET", place) as response:
+                    return response.status, response.read().decode()
+            except ApiException as refused:
+                said = str(refused.body)
+                if "connection refused" not in said or time.monotonic() > deadline:
+                    return refused.status, said
+            self._pause.wait(0.1)
 
     def ask_to_end(self, pod: Object, *, port: int = 8080, code: int = 0) -> None:
-        """Has the program in a pod exit; it does so before it answers, so no answer is the answer."""
-        with suppress(ApiException):
-            self.ask(pod, f"/exit/{code}", port=port)
+        """Has the program in a pod exit; it does so before it answers, so that there is no answer."""
+        status, said = self.ask(pod, f"/exit/{code}", port=port)
+        assert status in {BAD_GATEWAY, UNAVAILABLE}, said
 
     @contextmanager
     def open(
@@ -377,7 +385,7 @@ def _lines(response: BaseHTTPResponse) -> Iterator[bytes]:
         response.release_conn()
 
 
-def message_of(error: DynamicApiError) -> str:
+def message_of(error: ApiException) -> str:
     """What the API server said."""
     return str(json.loads(error.body or "{}").get("message", ""))
 

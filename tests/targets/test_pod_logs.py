@@ -16,7 +16,7 @@ from tests.contract.pods import (
     start,
     waiting_reason,
 )
-from tests.contract.target import Target
+from tests.contract.target import Target, message_of
 
 
 def test_a_log_holds_both_streams_of_the_program(target: Target, namespace: str) -> None:
@@ -65,7 +65,7 @@ def test_there_is_no_previous_log_before_a_restart(target: Target, namespace: st
         target.log(running, previous=True)
 
     assert refused.value.status == 400
-    assert 'previous terminated container "main" in pod "once" not found' in str(refused.value.body)
+    assert 'previous terminated container "main" in pod "once" not found' in message_of(refused.value)
 
 
 def test_a_log_can_be_cut_to_its_last_lines(target: Target, namespace: str) -> None:
@@ -106,7 +106,7 @@ def test_each_container_has_its_own_log(target: Target, namespace: str) -> None:
     assert (target.log(ended, container="a"), target.log(ended, container="b")) == ("A\n", "B\n")
     with pytest.raises(ApiException) as refused:
         target.log(ended)
-    assert "a container name must be specified for pod two, choose one of: [a b]" in str(refused.value.body)
+    assert "a container name must be specified for pod two, choose one of: [a b]" in message_of(refused.value)
 
 
 def test_a_container_that_waits_has_no_log_and_says_so(target: Target, namespace: str) -> None:
@@ -117,7 +117,7 @@ def test_a_container_that_waits_has_no_log_and_says_so(target: Target, namespace
         target.log(held, container="main")
 
     assert refused.value.status == 400
-    assert 'container "main" in pod "held" is waiting to start: PodInitializing' in str(refused.value.body)
+    assert 'container "main" in pod "held" is waiting to start: PodInitializing' in message_of(refused.value)
 
 
 def test_a_long_line_and_much_output_arrive_whole(target: Target, namespace: str) -> None:

@@ -80,7 +80,9 @@ def test_only_ready_pods_are_endpoints_of_a_service(target: Target, namespace: s
 
 
 def test_a_program_that_is_no_longer_alive_is_killed_and_started_again(target: Target, namespace: str) -> None:
-    made = running(target, pod(namespace, "alive", server(livenessProbe=http("/alive")), restartPolicy="Always"))
+    # Only a program that listens can be asked whether it is alive.
+    guarded = server(livenessProbe=http("/alive"), startupProbe=http("/up", failureThreshold=120))
+    made = start(target, pod(namespace, "alive", guarded, restartPolicy="Always"))
 
     target.ask(made, "/set/alive/no")
     again = target.wait_for(

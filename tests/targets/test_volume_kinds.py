@@ -112,7 +112,7 @@ def test_a_volume_mounted_read_only_cannot_be_written(target: Target, namespace:
 
     written = output_of(target, reader(namespace, script, {"emptyDir": {}}, readOnly=True))
 
-    assert written.splitlines()[-1] == "refused"
+    assert "refused" in written.splitlines()
 
 
 def test_an_optional_config_map_may_be_missing(target: Target, namespace: str) -> None:
@@ -144,10 +144,12 @@ def test_the_downward_api_tells_a_pod_about_itself(target: Target, namespace: st
 
     parts = output_of(target, wanted).split("==> ")[1:]
 
-    told = {part.split(" <==\n")[0]: part.split(" <==\n")[1].strip() for part in parts}
+    told: dict[str, Any] = {part.split(" <==\n")[0]: part.split(" <==\n")[1].strip() for part in parts}
+    # Topology labels of its node may have been added to the pod's own.
+    told["labels"] = [line for line in told["labels"].splitlines() if not line.startswith("topology.")]
     assert told == {
         "name": "reader",
-        "labels": 'app="x"\ntier="y"',
+        "labels": ['app="x"', 'tier="y"'],
         "note": "hear hear",
         "cpu": "250",
         "memory": str(32 * 1024 * 1024),
@@ -220,9 +222,8 @@ def stuck(target: Target, manifest: Object, words: str) -> Object:
         made, lambda e: e["reason"] == "FailedMount" and words in e["message"], within_seconds=STARTED_SECONDS
     )
     assert event["type"] == "Warning"
-    held = target.again(made)
+    held = target.wait_for(made, lambda p: waiting_reason(p) == "ContainerCreating", within_seconds=30)
     assert held["status"]["phase"] == "Pending"
-    assert waiting_reason(held) == "ContainerCreating"
     return held
 
 
@@ -250,7 +251,7 @@ def test_a_missing_key_holds_the_pod(target: Target, namespace: str) -> None:
 
 
 def test_a_volume_of_a_driver_that_is_not_there_holds_the_pod(target: Target, namespace: str) -> None:
-    stuck(target, reader(namespace, "true", {"csi": {"driver": "none.example.com"}}), "none.example.com")
+    stuck(target, reader(namespace, "true", {"csi": {"driver": "none.example.com"}}), 'for volume "data"')
 
 
 def test_a_host_path_of_the_wrong_type_holds_the_pod(target: Target, namespace: str) -> None:
