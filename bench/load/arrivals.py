@@ -219,7 +219,7 @@ def _units(arrivals: Arrivals, total: float, seed: int) -> NDArray[np.float64]:
 
 
 def read_trace(file: Path) -> NDArray[np.float64]:
-    """One time in seconds a line, from the start of the run; empty lines and those that begin with # are passed over."""
+    """One time in seconds a line, from the start of the run; empty lines and # comments are passed over."""
     times: list[float] = []
     try:
         lines = file.read_text().splitlines()
@@ -243,8 +243,8 @@ def share_out(
     """
     Each worker's times and the requests' numbers in the whole run.
 
-    Every request goes to a worker drawn at random: a Poisson process thinned so stays one, and all workers together send
-    exactly the schedule that one would.
+    Every request goes to a worker drawn at random: a Poisson process thinned so stays one, and all workers
+    together send exactly the schedule that one would.
     """
     owners = np.random.default_rng([seed, 2]).integers(0, workers, size=len(offsets))
     numbers = np.arange(len(offsets), dtype=np.uint64)

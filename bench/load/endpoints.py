@@ -153,6 +153,6 @@ def require_consent(
     ):
         return
     raise WrongUsage(
-        f"{endpoint.origin} is another machine ({', '.join(addresses[:3])}); who does not expect a load is attacked by it. "
+        f"{endpoint.origin} is another machine ({', '.join(addresses[:3])}); an unexpected load is an attack. "
         f"If it is yours to load, add: --yes-really {endpoint.origin}"
     )

@@ -132,7 +132,9 @@ class _Work:
             timeout = aiohttp.ClientTimeout(
                 total=self._config["timeout_ns"] / _SECOND, sock_connect=self._config["connect_timeout_ns"] / _SECOND
             )
-            async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+            async with aiohttp.ClientSession(
+                connector=connector, timeout=timeout, auto_decompress=False, trace_configs=[_stamps()]
+            ) as session:
                 await (self._open_loop(session) if self._config["loop"] == "open" else self._closed_loop(session))
                 await self._drain()
         self._cpu_seconds = time.thread_time()
@@ -256,9 +258,13 @@ class _Work:
         headers[config["id_header"]] = _id(config["id_prefix"], record)
         url = f"{'https' if target['tls'] else 'http'}://{target['authority']}{template['path']}"
         proxy = f"http://{target['proxy']}" if target["proxy"] else None
-        record.sent = time.monotonic_ns()
         async with session.request(
-            template["method"], url, data=body.encode() or None, headers=headers, proxy=proxy
+            template["method"],
+            url,
+            data=body.encode() or None,
+            headers=headers,
+            proxy=proxy,
+            trace_request_ctx=record,
         ) as answer:
             record.status = answer.status
             splitter = Splitter(answer.content_type, plain=self._protocol is Protocol.PLAIN)
@@ -309,6 +315,25 @@ class _Work:
                 "message": record.message or None,
             }
             self._records.write(json.dumps(line) + "\n")
+
+
+def _stamps() -> aiohttp.TraceConfig:
+    """Stamps a request's way out. A kept connection has no connecting in it, and a failed one no sending."""
+    config = aiohttp.TraceConfig()
+
+    async def begin(_session: Any, context: Any, _told: Any) -> None:
+        context.trace_request_ctx.began = time.monotonic_ns()
+
+    async def connected(_session: Any, context: Any, _told: Any) -> None:
+        context.trace_request_ctx.connected = time.monotonic_ns()
+
+    async def sent(_session: Any, context: Any, _told: Any) -> None:
+        context.trace_request_ctx.sent = time.monotonic_ns()
+
+    config.on_connection_create_start.append(begin)
+    config.on_connection_create_end.append(connected)
+    config.on_request_headers_sent.append(sent)
+    return config
 
 
 def _id(prefix: str, record: Record) -> str:

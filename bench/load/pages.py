@@ -25,9 +25,9 @@ def page(result: LoadResult) -> str:
         f"<title>Load on {escape(told['target']['url'])}</title><style>{_STYLE}</style>",
         f"<h1>Load on {escape(told['target']['url'])}</h1>",
         (
-            f"<p>{told['loop']} loop, protocol {told['target']['protocol']}, HTTP/{told['http']}, engine {told['engine']}, "
-            f"{told['workers']} worker(s), seed {told['seed']}, started {told['started_at']}, receive stamps: "
-            f"{escape(told['clock']['receive'])}.</p>"
+            f"<p>{told['loop']} loop, protocol {told['target']['protocol']}, HTTP/{told['http']}, "
+            f"engine {told['engine']}, {told['workers']} worker(s), seed {told['seed']}, started {told['started_at']}, "
+            f"receive stamps: {escape(told['clock']['receive'])}.</p>"
         ),
         *(f'<p class="flag">Cannot be judged: {escape(flag)}.</p>' for flag in told["flags"]),
         _rows(("requests", ""), [(name, requests[name]) for name in ("planned", "sent", "not_sent", "ok")]),

@@ -17,6 +17,8 @@ class Record:
     template: int
     intended: int
     turn: int = 0
+    began: int = 0
+    connected: int = 0
     sent: int = 0
     first_byte: int = 0
     tokens_at: list[int] = field(default_factory=list)
@@ -46,7 +48,11 @@ class Sums:
         if record.sent:
             self.tally.sums["sent"] += 1
             self.tally.second(self._at(record.sent)).counts["sent"] += 1
-            self._both("lateness", record.intended, record.sent - record.intended)
+            connecting = max(0, record.connected - record.began)
+            self._both("lateness", record.intended, record.sent - record.intended - connecting)
+        if record.connected:
+            self.tally.sums["connections_opened"] += 1
+            self.tally.series["connect"].record(record.connected - record.began)
         if record.error is not None:
             failures = self.tally.failures.setdefault(record.error, Failures())
             failures.count += 1

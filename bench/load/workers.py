@@ -139,7 +139,7 @@ def _spawn(part: Share, kind: EngineKind | None) -> subprocess.Popen[bytes]:
 
 
 def _gather(started: Sequence[subprocess.Popen[bytes]], watcher: Watcher) -> list[dict[str, Any]]:
-    """Reads each worker's lines in turn: glances, the tally last. All write at the same pace, so none blocks for long."""
+    """Reads each worker's lines in turn: glances, the tally last. All write at one pace, so none blocks for long."""
     told: dict[int, dict[str, Any]] = {}
     glances = [Glance()] * len(started)
     while len(told) < len(started):

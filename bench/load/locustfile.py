@@ -1,0 +1,411 @@
+"""
+locust in front, the engine below: Users whose requests are sent, stamped and counted by the engine.
+
+`StreamingUser` declares its requests and never wakes for one; `EngineUser` has tasks of its own and a `client`;
+`ScheduledUser` with `ScheduleShape` is an open loop. locust's events, CSV, web UI, ``--headless`` and master/worker
+work as they do for any User; the histograms of all workers come together at the master, and not in locust's buckets.
+
+Only this module imports locust, whose import patches every socket of its process. Nothing of ours imports this one.
+"""
+
+import itertools
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar
+
+import gevent
+import gevent.event
+import gevent.socket
+from locust import LoadTestShape, User, constant, events, task
+from locust.runners import MasterRunner, WorkerRunner
+
+from bench.errors import WrongUsage
+from bench.load.arrivals import Arrivals, Shape
+from bench.load.endpoints import Endpoint, Protocol, TlsOptions
+from bench.load.engine import find_native
+from bench.load.orders import Limits, LoadOrder, LoopKind, Objectives, Share, shares
+from bench.load.requests import Lengths, RequestSource
+from bench.load.results import Circumstances, LoadResult
+from bench.load.tallies import Tally, merged
+
+_LOG = logging.getLogger(__name__)
+#: Longest that an engine runs without being stopped by locust.
+_DAY_SECONDS = 86_400.0
+#: Finished requests are told to locust's listeners at this pace.
+_TELL_SECONDS = 1.0
+_QUEUE = 1_000_000
+_REPORT_KEY = "bench_load"
+
+
+class RequestFailed(Exception):
+    """A request that the engine counted as failed; the class stands before the message."""
+
+
+class _Declared(User):
+    """What a class of users says of its requests; the host option is the URL."""
+
+    abstract = True
+    protocol: ClassVar[str] = Protocol.OPENAI_CHAT.value
+    model: ClassVar[str] = "default"
+    prompt_tokens: ClassVar[str] = "32"
+    output_tokens: ClassVar[str] = "64"
+    shared_prefix_tokens: ClassVar[int] = 0
+    requests_file: ClassVar[str | None] = None
+    headers: ClassVar[Mapping[str, str]] = {}
+    extra_body: ClassVar[Mapping[str, Any]] = {}
+    think_seconds: ClassVar[tuple[float, float]] = (0.0, 0.0)
+    timeout_seconds: ClassVar[float] = 120.0
+    drain_seconds: ClassVar[float] = 5.0
+    connections_max: ClassVar[int] = 10_000
+    http2: ClassVar[bool] = False
+    ca_file: ClassVar[str | None] = None
+    insecure: ClassVar[bool] = False
+    slo: ClassVar[str] = ""
+    seed: ClassVar[int] = 1
+
+    @classmethod
+    def order(cls, host: str, *, loop: LoopKind, shape: Shape, arrivals: Arrivals) -> LoadOrder:
+        """The class as an order of the engine."""
+        protocol = Protocol(cls.protocol)
+        source = RequestSource(
+            model=cls.model,
+            prompt_tokens=Lengths.parse(cls.prompt_tokens),
+            output_tokens=Lengths.parse(cls.output_tokens),
+            shared_prefix_tokens=cls.shared_prefix_tokens,
+            file=Path(cls.requests_file) if cls.requests_file else None,
+            extra_body=cls.extra_body,
+            headers=tuple(cls.headers.items()),
+        )
+        return LoadOrder(
+            endpoint=Endpoint.parse(host, protocol),
+            protocol=protocol,
+            loop=loop,
+            shape=shape,
+            arrivals=arrivals,
+            source=source,
+            think_seconds=cls.think_seconds,
+            tls=TlsOptions(ca_file=Path(cls.ca_file) if cls.ca_file else None, insecure=cls.insecure),
+            http2=cls.http2,
+            limits=Limits(
+                requests_max=2**53,
+                timeout_seconds=cls.timeout_seconds,
+                drain_seconds=cls.drain_seconds,
+                connections_max=cls.connections_max,
+            ),
+            objectives=Objectives.parse(cls.slo) if cls.slo else Objectives(),
+            seed=cls.seed,
+        )
+
+
+class _Line:
+    """The engine of one class of users in this process, and the greenlet that tells its requests to locust."""
+
+    def __init__(self, environment: Any, order: LoadOrder, share: Share) -> None:
+        native = find_native()
+        if native is None:
+            raise WrongUsage("the locust users need the native engine; build it: python -m bench.load.engine.build")
+        self.environment, self.order, self.share = environment, order, share
+        self.waiting: dict[int, gevent.event.AsyncResult[Any]] = {}
+        self.numbers = itertools.count()
+        self.users = 0
+        self.engine = native.Engine(json.dumps(share.config), share.offsets.tobytes(), share.numbers.tobytes())
+        self._names = [template["path"].partition("?")[0] for template in share.config["templates"]]
+        self._kind = {"open": "OPEN", "closed": "CLOSED", "submitted": "POST"}[share.config["loop"]]
+        # Wall time of the engine's origin, for the events' start_time.
+        self._epoch = time.time() - time.monotonic()
+        self._over = False
+        self._pump = gevent.spawn(self._tell_by_bell if share.config["loop"] == "submitted" else self._tell_by_clock)
+
+    def change_users(self, by: int) -> None:
+        self.users += by
+        self.engine.set_users(max(0, self.users))
+
+    def _tell_by_clock(self) -> None:
+        while not self._over:
+            gevent.sleep(_TELL_SECONDS)
+            self._tell_all()
+
+    def _tell_by_bell(self) -> None:
+        while not self._over:
+            gevent.socket.wait_read(self.engine.fileno())
+            self._tell_all()
+
+    def _tell_all(self) -> None:
+        while finished := self.engine.take(1024):
+            for one in finished:
+                self._tell(one)
+
+    def _tell(self, finished: Any) -> None:
+        error = RequestFailed(f"{finished.error_class}: {finished.error}") if finished.error_class else None
+        waiter = self.waiting.pop(finished.number, None)
+        self.environment.events.request.fire(
+            request_type=self._kind,
+            name=self._names[finished.template] if self._names else self.order.endpoint.path.partition("?")[0],
+            response_time=finished.e2e_seconds * 1e3,
+            response_length=finished.body_bytes,
+            exception=error,
+            context={},
+            start_time=self._epoch + finished.intended_monotonic_seconds,
+            response=finished,
+        )
+        if waiter is not None:
+            waiter.set(finished)
+
+    def finish(self) -> None:
+        """Stops sending, lets what is open end, tells the rest. The hub goes on meanwhile."""
+        if self._over:
+            return
+        self.engine.stop()
+        limit = self.order.limits.drain_seconds + 2.0
+        gevent.get_hub().threadpool.apply(self.engine.wait, (limit,))
+        self._over = True
+        self._pump.kill()
+        self._tell_all()
+
+    def tally(self) -> dict[str, Any]:
+        told: dict[str, Any] = json.loads(self.engine.results())
+        return told
+
+
+_LINES: dict[type[_Declared], _Line] = {}
+#: At a worker: which of how many it is. At a master: the last tally of each worker.
+_SHARE: dict[str, int] = {"index": 0, "workers": 1, "start_ns": 0}
+_REPORTED: dict[str, dict[str, Any]] = {}
+_BEGAN: dict[str, Any] = {}
+
+
+def _line_of(user: _Declared, loop: str) -> _Line:
+    kind = type(user)
+    if kind not in _LINES:
+        _LINES[kind] = _open_line(user, loop)
+    return _LINES[kind]
+
+
+def _open_line(user: _Declared, loop: str) -> _Line:
+    host = user.host or user.environment.host
+    if not host:
+        raise WrongUsage(f"{type(user).__name__} has no host; give --host URL")
+    options = user.environment.parsed_options
+    shape, arrivals = Shape.constant(0.0, _DAY_SECONDS), Arrivals()
+    if loop == "open":
+        shape, arrivals = schedule_of(options)
+    kind = LoopKind.OPEN if loop == "open" else LoopKind.CLOSED
+    order = type(user).order(host, loop=kind, shape=shape, arrivals=arrivals)
+    parts = shares(order, workers=_SHARE["workers"], start_ns=_SHARE["start_ns"])
+    share = parts[_SHARE["index"] % len(parts)]
+    # Users come and go by locust's word, not by a plan.
+    share.config.update(queue_capacity=_QUEUE, users=[])
+    if loop == "submitted":
+        share.config["loop"] = loop
+        share.config["templates"] = []
+        share.config["capture_text"] = True
+    return _Line(user.environment, order, share)
+
+
+class StreamingUser(_Declared):
+    """A user in a closed loop: asks, waits for its answer, thinks, asks again; all of it in the engine."""
+
+    abstract = True
+    # A parked user waits, so that locust may take it away at once.
+    wait_time = constant(_DAY_SECONDS)
+
+    def on_start(self) -> None:
+        _line_of(self, "closed").change_users(+1)
+
+    def on_stop(self) -> None:
+        if line := _LINES.get(type(self)):
+            line.change_users(-1)
+
+    @task
+    def _park(self) -> None:
+        """Nothing: the engine asks."""
+
+
+class ScheduledUser(_Declared):
+    """An open loop: requests leave by ``--bench-rate`` and ``--bench-arrivals``, whatever the server does."""
+
+    abstract = True
+    wait_time = constant(_DAY_SECONDS)
+
+    def on_start(self) -> None:
+        _line_of(self, "open")
+
+    @task
+    def _park(self) -> None:
+        """Nothing: the schedule asks."""
+
+
+class EngineUser(_Declared):
+    """A user with tasks of its own, whose `client` sends by the engine: one switch a request, none a token."""
+
+    abstract = True
+
+    @property
+    def client(self) -> "Client":
+        return Client(_line_of(self, "submitted"))
+
+
+class Client:
+    """Sends one request and waits for its end."""
+
+    def __init__(self, line: _Line) -> None:
+        self._line = line
+
+    def chat(self, prompt: str, *, output_tokens: int = 64, **members: Any) -> Any:
+        """A streamed chat completion; gives the finished request: `text`, `ttft_seconds`, `e2e_seconds`, `error`."""
+        source = self._line.order.source
+        messages = [{"role": "user", "content": prompt}]
+        limits = {"max_tokens": output_tokens, "stream": True, "stream_options": {"include_usage": True}}
+        body = {"model": source.model, "messages": messages, **limits, **source.extra_body, **members}
+        return self.send("POST", self._line.order.endpoint.path, body)
+
+    def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Any request; the answer is read by the class's protocol."""
+        line = self._line
+        headers = [*line.order.source.headers, ("content-type", "application/json")]
+        request = line.engine.prepare(method, path, headers, json.dumps(body) if body is not None else "")
+        number = next(line.numbers)
+        result: gevent.event.AsyncResult[Any] = gevent.event.AsyncResult()
+        line.waiting[number] = result
+        line.engine.submit(request, number)
+        return result.get()
+
+
+def schedule_of(options: Any) -> tuple[Shape, Arrivals]:
+    """The open loop that the command line asks for."""
+    arrivals = Arrivals.parse(options.bench_arrivals)
+    if options.bench_steps:
+        return Shape.parse(options.bench_steps), arrivals
+    return Shape.constant(options.bench_rate, options.bench_duration), arrivals
+
+
+class ScheduleShape(LoadTestShape):
+    """One parked user a worker for as long as the schedule lasts; put it beside a `ScheduledUser`."""
+
+    abstract = True
+
+    def tick(self) -> tuple[int, float] | None:
+        runner = self.runner
+        if runner is None:
+            return None
+        shape, _ = schedule_of(runner.environment.parsed_options)
+        elapsed: float = time.perf_counter() - self.start_time
+        if elapsed > shape.duration_seconds + 1.0:
+            return None
+        workers = runner.worker_count if isinstance(runner, MasterRunner) else 1
+        return max(1, workers), 100.0
+
+
+def _add_options(parser: Any) -> None:
+    group = parser.add_argument_group("bench")
+    group.add_argument("--bench-rate", type=float, default=10.0, help="open loop: requests a second")
+    group.add_argument("--bench-duration", type=float, default=30.0, help="open loop: seconds")
+    group.add_argument("--bench-arrivals", default="poisson", help="constant, poisson, gamma:CV, trace:FILE")
+    group.add_argument("--bench-steps", default="", help="rates over time, as in bench load --steps")
+    group.add_argument("--bench-json", default="", help="file for the exact result, one JSON object")
+
+
+def _on_share(environment: Any, msg: Any, **_: Any) -> None:  # noqa: ARG001 -- locust's signature
+    _SHARE.update(msg.data)
+
+
+def _on_init(environment: Any, **_: Any) -> None:
+    runner = environment.runner
+    if isinstance(runner, WorkerRunner):
+        runner.register_message("bench_share", _on_share)
+
+
+def _on_test_start(environment: Any, **_: Any) -> None:
+    _LINES.clear()
+    _REPORTED.clear()
+    _BEGAN.update(at=datetime.now(UTC).isoformat(), monotonic=time.monotonic())
+    runner = environment.runner
+    if isinstance(runner, MasterRunner):
+        ready = [client.id for client in runner.clients.ready]
+        for index, client_id in enumerate(ready):
+            runner.send_message("bench_share", {"index": index, "workers": len(ready), "start_ns": 0}, client_id)
+
+
+def _on_test_stop(environment: Any, **_: Any) -> None:
+    for line in _LINES.values():
+        line.finish()
+    if not isinstance(environment.runner, MasterRunner):
+        _write(environment, [line.tally() for line in _LINES.values()])
+
+
+def _on_report(client_id: str, data: dict[str, Any]) -> None:  # noqa: ARG001 -- locust's signature
+    tallies = [line.tally() for line in _LINES.values()]
+    if tallies:
+        data[_REPORT_KEY] = json.dumps(merged(tallies).to_json())
+
+
+def _on_worker_report(client_id: str, data: dict[str, Any]) -> None:
+    if _REPORT_KEY in data:
+        _REPORTED[client_id] = json.loads(data[_REPORT_KEY])
+
+
+def _on_quitting(environment: Any, **_: Any) -> None:
+    if isinstance(environment.runner, MasterRunner):
+        _write(environment, list(_REPORTED.values()))
+
+
+def merged_tally() -> Tally:
+    """All workers' counts so far, at the master; of this process elsewhere. For listeners and the web UI."""
+    return merged(_tallies())
+
+
+def _tallies() -> Iterator[dict[str, Any]]:
+    yield from _REPORTED.values()
+    for line in _LINES.values():
+        yield line.tally()
+
+
+def _write(environment: Any, told: list[dict[str, Any]]) -> None:
+    file = environment.parsed_options.bench_json if environment.parsed_options else ""
+    if not file or not told:
+        return
+    order = _any_order(environment)
+    if order is None:
+        _LOG.warning("%s was not written: the users say no host", file)
+        return
+    around = Circumstances(
+        engine="native",
+        workers=len(told),
+        planned=sum(line.share.planned for line in _LINES.values()) or None,
+        started_at=_BEGAN.get("at", ""),
+        wall_seconds=time.monotonic() - _BEGAN.get("monotonic", time.monotonic()),
+        kernel_stamps=True,
+        cpu_seconds=sum(one.get("thread_cpu_seconds", 0.0) for one in told),
+    )
+    result = LoadResult(order=order, tally=merged(told), circumstances=around)
+    Path(file).write_text(json.dumps(result.to_json()) + "\n")
+
+
+def _any_order(environment: Any) -> LoadOrder | None:
+    for line in _LINES.values():
+        return line.order
+    shape, arrivals = schedule_of(environment.parsed_options)
+    for kind in environment.user_classes:
+        host = kind.host or environment.host
+        if issubclass(kind, _Declared) and host:
+            loop = LoopKind.OPEN if issubclass(kind, ScheduledUser) else LoopKind.CLOSED
+            declared: type[_Declared] = kind
+            return declared.order(host, loop=loop, shape=shape, arrivals=arrivals)
+    return None
+
+
+def _listen(hooks: Any) -> None:
+    hooks.init_command_line_parser.add_listener(_add_options)
+    hooks.init.add_listener(_on_init)
+    hooks.test_start.add_listener(_on_test_start)
+    hooks.test_stop.add_listener(_on_test_stop)
+    hooks.report_to_master.add_listener(_on_report)
+    hooks.worker_report.add_listener(_on_worker_report)
+    hooks.quitting.add_listener(_on_quitting)
+
+
+_listen(events)
