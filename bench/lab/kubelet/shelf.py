@@ -13,6 +13,7 @@ import bench
 from bench.lab.images import Image, PythonNeed, ShownFile
 from bench.lab.kubelet.sandbox import Bind, Overlay
 from bench.lab.paths import LabPaths
+from bench.lab.programs import LAUNCHERS
 
 DEFAULT_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _OWN_PACKAGES: Final = ("bench", "workloads", "scenarios")
@@ -78,6 +79,7 @@ class Shelf:
 
     def _host_path(self, file: ShownFile) -> str:
         path = file.host.replace("{bin}", str(self._paths.bin)).replace("{venv}", sys.prefix)
+        path = path.replace("{launchers}", str(LAUNCHERS))
         if not os.path.exists(path):
             raise ProgramMissing(f"{path}, which the image shows as {file.container}, is not there")
         return os.path.realpath(path)

@@ -20,3 +20,9 @@ The kubelet's PodResources API, which is gRPC on a cluster, is HTTP with JSON he
 ``/var/lib/kubelet/pod-resources/kubelet.sock`` answers
 ``{"podResources": Devices.pod_resources(node)}``.
 """
+
+from pathlib import Path
+from typing import Final
+
+LAUNCHERS: Final = Path(__file__).parent / "launchers"
+"""Scripts that start these programs by the names that images have for them; ``{launchers}`` in the catalogue."""
