@@ -37,6 +37,14 @@ table ip lab_trial {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """What this machine does not let us do."""
+
+    fact: str
+    cure: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
     """A program that must be installed, and the package that brings it."""
 
@@ -45,7 +53,7 @@ class Tool:
     package: str
 
 
-_TOOLS: Final = (
+TOOLS: Final = (
     Tool(name="nft", purpose="kube-proxy writes the rules of Services with it", package="nftables"),
     Tool(name="nsenter", purpose="pods are started in their namespaces with it", package="util-linux"),
 )
@@ -92,16 +100,20 @@ def check() -> None:
         raise CannotRun(f"the lab needs Linux namespaces; this is {platform.system()}. Run it in a Linux machine.")
     _check_space(state_root())
     _check_place(state_root())
-    missing = [tool for tool in _TOOLS if find_tool(tool.name) is None]
-    told = [f"{tool.name} is missing: {tool.purpose}" for tool in missing]
-    cures = [_install(missing)] if missing else []
-    if (problem := try_namespaces(with_rules=not missing)) is not None:
-        told.append(problem.fact)
-        cures.append(problem.cure)
-    if told:
-        raise MissingTools(
-            f"a lab cannot start here: {'; '.join(told)}. What helps: {' && '.join(filter(None, cures))}"
-        )
+    missing = [tool for tool in TOOLS if find_tool(tool.name) is None]
+    refusal = try_namespaces(with_rules=not missing)
+    if missing or refusal:
+        raise MissingTools(explain(missing, refusal, install=_installer()))
+
+
+def explain(missing: Sequence[Tool], refusal: Problem | None, *, install: str) -> str:
+    """One message for all of it, with one command where there is one."""
+    told = [f"{tool.name} is missing ({tool.purpose})" for tool in missing]
+    cures = [f"{install} {' '.join(sorted({tool.package for tool in missing}))}"] if missing else []
+    if refusal is not None:
+        told.append(refusal.fact)
+        cures.append(refusal.cure)
+    return f"a lab cannot start here: {'; '.join(told)}. What helps: {' && '.join(cures)}"
 
 
 def check_config(config: LabConfig) -> None:
@@ -127,14 +139,6 @@ def search_path() -> str:
     """PATH of all that the lab starts."""
     folders = os.environ.get("PATH", "").split(os.pathsep)
     return os.pathsep.join([*filter(None, folders), *(each for each in SYSTEM_FOLDERS if each not in folders)])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """What this machine does not let us do."""
-
-    fact: str
-    cure: str
 
 
 def try_namespaces(*, with_rules: bool = True) -> Problem | None:
@@ -214,13 +218,11 @@ def _load_rules() -> None:
         raise OSError(done.returncode, done.stderr.strip().partition("\n")[0])
 
 
-def _install(missing: Sequence[Tool]) -> str:
-    packages = sorted({tool.package for tool in missing})
-    for installer, command in _INSTALLERS.items():
-        if shutil.which(installer, path=search_path()):
-            prefix = "" if os.geteuid() == 0 else "sudo "
-            return f"{prefix}{command} {' '.join(packages)}"
-    return f"install the packages {', '.join(packages)}"
+def _installer() -> str:
+    """How packages come onto this machine."""
+    prefix = "" if os.geteuid() == 0 else "sudo "
+    found = (command for name, command in _INSTALLERS.items() if shutil.which(name, path=search_path()))
+    return next((prefix + command for command in found), "install the packages")
 
 
 def _check_space(folder: Path) -> None:

@@ -60,11 +60,29 @@ def bring_up(config: LabConfig, programs: Mapping[str, Path], report: Callable[[
     """
     held = _start(config, programs)
     try:
-        _follow(held, report)
+        failure = _follow(held, report)
     except BaseException:
         held.wait_until_gone()
         raise
+    if failure is not None:
+        held.wait_until_gone()
+        kept = remains.kept_logs(config.name)
+        hint = f" Its logs are in {kept}." if kept.is_dir() else ""
+        raise LabFailed(f"lab {config.name} did not come up: {failure.rstrip('.')}.{hint}")
     return held
+
+
+def _follow(held: Held, report: Callable[[Progress], None]) -> str | None:
+    """What went wrong, None when everything serves."""
+    while (message := held.listen()) is not None:
+        match message:
+            case Progress():
+                report(message)
+            case Ready():
+                return None
+            case Failed(message=told):
+                return told
+    return "its first process ended without a word"
 
 
 def _start(config: LabConfig, programs: Mapping[str, Path]) -> Held:
@@ -82,20 +100,6 @@ def _start(config: LabConfig, programs: Mapping[str, Path]) -> Held:
         on_failure.pop_all()
         ports = {name: each.getsockname()[1] for name, each in listeners.items()}
     return Held(paths, ports, Holder(ours), keeper)
-
-
-def _follow(held: Held, report: Callable[[Progress], None]) -> None:
-    name = held.paths.root.name
-    logs = remains.kept_logs(name)
-    while (message := held.listen()) is not None:
-        match message:
-            case Progress():
-                report(message)
-            case Ready():
-                return
-            case Failed(message=told):
-                raise LabFailed(f"lab {name}: {told.rstrip('.')}. Its logs are in {logs}.")
-    raise LabFailed(f"lab {name}: its first process ended without a word. Its logs are in {logs}.")
 
 
 def _take(paths: LabPaths) -> int:

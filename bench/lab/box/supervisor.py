@@ -66,7 +66,7 @@ class Supervisor:
             self._leash.tell(leash.Failed(message=failure))
         await self._end_everything()
         if self._keeper_is_gone:
-            remains.remove(self._box.paths.root, keep_logs=bool(failure))
+            remains.remove(self._box.paths.root, keep_logs=True)
         await self._leash.close()
         return 1 if failure else 0
 
