@@ -175,7 +175,9 @@ class Devices:
         claimed: Mapping[str, tuple[dra.ClaimedDevice, ...]],
     ) -> View:
         name = container["name"]
-        chosen = allocation.visible_by_variable(container, self._gpus(node))
+        granted = name in slots or name in claimed
+        # a grant sets the variable itself, over whatever the pod says
+        chosen = () if granted else allocation.visible_by_variable(container, self._gpus(node))
         return View(
             plugin_units=tuple(self._units[slot.uuid] for slot in slots.get(name, ())),
             claimed_units=tuple(units_of(self._claimed_gpu(device))[0] for device in claimed.get(name, ())),

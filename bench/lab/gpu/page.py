@@ -1,4 +1,9 @@
-"""The state page of a device as the agent writes it; the layout is `nvml/state.h`, and a test compares the two."""
+"""
+The state page of a device as the agent writes it; the layout is `nvml/state.h`, and a test compares the two.
+
+Known flaw: Python has no store with release order. On x86-64 stores are seen in the order in which they are made, which
+is all that the sequence lock asks for; on a machine that reorders them a reader could, rarely, see half a state.
+"""
 
 import mmap
 import os

@@ -103,6 +103,27 @@ def test_the_variable_alone_shows_no_device(make_lab: Make, context: dict[str, A
     assert lab.devices.pod_resources(NODE) == []
 
 
+def test_a_grant_is_stronger_than_the_variable(make_lab: Make) -> None:
+    lab = make_lab(gpus_per_node=2)
+    everything = [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"}, {"name": "LD_LIBRARY_PATH", "value": "/opt/lib"}]
+    subject = container(limits=GPU, env=everything, securityContext={"capabilities": {"add": ["SYS_ADMIN"]}})
+
+    granted = lab.devices.allocate(NODE, pod("a", subject), [])["main"]
+
+    assert pages(granted) == list(granted.uuids)
+    assert granted.environment["NVIDIA_VISIBLE_DEVICES"] == granted.uuids[0]
+    assert granted.environment["LD_LIBRARY_PATH"] == "/run/nvidia/driver/usr/lib64:/opt/lib"
+
+
+def test_the_variable_may_name_devices(make_lab: Make) -> None:
+    lab = make_lab(gpus_per_node=3)
+    second = [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "2,void"}]
+
+    granted = lab.devices.allocate(NODE, pod("a", container(env=second, securityContext={"privileged": True})), [])
+
+    assert granted["main"].device_nodes[0] == "/dev/nvidia2"
+
+
 def test_time_slices_share_the_least_shared_device_and_its_quota(make_lab: Make) -> None:
     lab = make_lab(gpus_per_node=2, time_slices=2)
     assert lab.devices.extended_resources(NODE) == {"nvidia.com/gpu": "4"}
