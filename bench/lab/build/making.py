@@ -1,18 +1,16 @@
 """Gives the programs of the lab: from the cache, from this machine, or built now."""
 
-import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.errors import MissingTools, NoSpace, WrongUsage
+from bench.errors import NoSpace
 from bench.lab.build import makers
 from bench.lab.build.assets import find_assets
-from bench.lab.build.catalogue import PARTS, RECIPES, Part, part_of_program
-from bench.lab.build.catalogue import part as part_named
+from bench.lab.build.catalogue import PARTS, Part
 from bench.lab.build.compile import GoRunner
+from bench.lab.build.finding import part_key, parts_for, with_needs
 from bench.lab.build.lock import build_lock
 from bench.lab.build.progress import PackageKey, PackageWork, Progress, Quiet, Reporter, Tally, reporter_for
 from bench.lab.build.store import Store
@@ -20,15 +18,6 @@ from bench.lab.build.toolchain import Toolchain, find_toolchain, require_c_compi
 from bench.lab.config import LabConfig
 from bench.lab.paths import cache_dir
 
-ALWAYS: Final = ("controlplane", "nvml", "ollama", "model")
-"""What every lab is made of: control plane, device library, and the inference server that manifests ask for."""
-PARTS_OF_LAB_PART: Final[Mapping[str, tuple[str, ...]]] = {
-    "dns": ("coredns",),
-    "gateway": ("traefik", "gateway-crds"),
-    "prometheus": ("prometheus",),
-    "adapter": ("prometheus-adapter",),
-    "exporter": ("nvml",),
-}
 SPARE_BYTES: Final = 1 << 30
 """Left free on the disk beyond what a build takes."""
 
@@ -50,12 +39,6 @@ def ensure_for(config: LabConfig, report: Reporter | None = None) -> Mapping[str
     return ensure(parts_for(config), report)
 
 
-def parts_for(config: LabConfig) -> tuple[str, ...]:
-    """Names of the parts that a lab of this configuration is made of."""
-    names = [*ALWAYS, *(name for lab_part in config.parts for name in PARTS_OF_LAB_PART.get(lab_part, ()))]
-    return tuple(part.name for part in with_needs(names))
-
-
 def build(names: Sequence[str] = (), *, thorough: bool = False) -> Mapping[str, Path]:
     """
     The whole of `bench lab build [PART…]`: progress on standard error, result as program name → path.
@@ -67,53 +50,6 @@ def build(names: Sequence[str] = (), *, thorough: bool = False) -> Mapping[str, 
     wanted = with_needs(names or [part.name for part in PARTS if not part.optional])
     with reporter_for() as report:
         return _Making(Store(cache_dir()), report, thorough=thorough).get(wanted)
-
-
-def find(program: str) -> Path:
-    """The path of a program that was made before; never builds."""
-    part = part_of_program(program)
-    found = Store(cache_dir()).find(part.name, part_key(part))
-    if found is None:
-        raise MissingTools(f"{program} of the lab is not built: run `bench lab build {part.name}`.")
-    return found[program]
-
-
-def with_needs(names: Iterable[str]) -> tuple[Part, ...]:
-    """These parts and all that they need, in the order in which they are made."""
-    chosen: set[str] = set()
-    open_names = list(names)
-    while open_names:
-        name = open_names.pop()
-        if name in chosen:
-            continue
-        try:
-            needs = part_named(name).needs
-        except KeyError as error:
-            raise WrongUsage(f"bench lab build: {error.args[0]}") from error
-        chosen.add(name)
-        open_names += needs
-    return tuple(part for part in PARTS if part.name in chosen)
-
-
-def part_key(part: Part) -> str:
-    """A hash of all that decides what is made: recipe, pinned libraries, own sources, and those of the parts needed."""
-    total = hashlib.sha256()
-    files: Iterable[Path]
-    if part.go is not None:
-        recipe = part.go
-        told = [recipe.package, recipe.tags, sorted(recipe.variables.items()), recipe.cgo]
-        files = sorted((RECIPES / recipe.module).iterdir())
-    else:
-        told = []
-        files = makers.sources(part)
-    total.update(json.dumps([part.name, part.version, part.programs, told]).encode())
-    for file in files:
-        if file.is_file():
-            total.update(f"\0{file.name}\0".encode())
-            total.update(file.read_bytes())
-    for need in part.needs:
-        total.update(part_key(part_named(need)).encode())
-    return total.hexdigest()
 
 
 class _Making:

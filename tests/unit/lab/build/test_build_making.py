@@ -6,7 +6,8 @@ from bench.errors import MissingTools, NoSpace, WrongUsage
 from bench.lab.build import parts_for
 from bench.lab.build.assets import find_assets
 from bench.lab.build.catalogue import PARTS, RECIPES, part, part_of_program
-from bench.lab.build.making import bytes_to_come, part_key, require_space, with_needs
+from bench.lab.build.finding import part_key, with_needs
+from bench.lab.build.making import bytes_to_come, require_space
 from bench.lab.build.progress import PackageKey, PackageWork, Quiet
 from bench.lab.build.toolchain import find_toolchain, go_version, require_c_compiler
 from bench.lab.config import LabConfig

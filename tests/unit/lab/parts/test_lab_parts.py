@@ -10,7 +10,7 @@ import yaml
 from bench.errors import WrongUsage
 from bench.lab import network
 from bench.lab.build.catalogue import part
-from bench.lab.build.making import part_key
+from bench.lab.build.finding import part_key
 from bench.lab.build.store import Store
 from bench.lab.config import LabConfig
 from bench.lab.images import Catalogue
