@@ -38,7 +38,7 @@ class Circumstances:
     wall_seconds: float
     interrupted: bool = False
     kernel_stamps: bool = False
-    clock_offset_seconds: float = 0.0
+    origin_unix_seconds: float = 0.0
     cpu_seconds: float = 0.0
     busiest_second_ratio: float = 0.0
     peak_memory_bytes: int = 0
@@ -194,7 +194,7 @@ def _clock(around: Circumstances) -> dict[str, Any]:
         "send": "before the write, after the connection stands",
         "receive": receive,
         "axis": "CLOCK_MONOTONIC",
-        "worker_offset_seconds": around.clock_offset_seconds,
+        "origin_unix_seconds": around.origin_unix_seconds,
     }
 
 

@@ -67,6 +67,7 @@ def run(
         started_at=started_at.isoformat(),
         wall_seconds=time.monotonic() - began,
         interrupted=stop.asked,
+        origin_unix_seconds=min(one["origin_ns"] for one in told) / 1e9 + time.time() - time.monotonic(),
         kernel_stamps=all(one["kernel_stamps"] for one in told),
         cpu_seconds=sum(one["thread_cpu_seconds"] for one in told),
         busiest_second_ratio=max(one["busiest_second_ratio"] for one in told),

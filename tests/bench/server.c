@@ -4,7 +4,7 @@
  * What a request gets is in its query: ttft_us=LOW-HIGH (spread by a fixed hash), itl_us=N, tokens=N. The server stalls as a
  * whole with --stall AFTER_MS,FOR_MS, counted from the first request.
  *
- *   server PORT LOG [--stall AFTER_MS,FOR_MS]        prints the port; SIGTERM writes the log and ends it
+ *   server PORT LOG [--stall AFTER_MS,FOR_MS]        prints the port, and "first" at the first request; SIGTERM ends it
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -205,7 +205,11 @@ static void begin_answer(int connection, char *text) {
     time_count += request->tokens;
     times = grown(times, &time_room, time_count, sizeof *times);
     memset(times + request->first_token, 0, request->tokens * sizeof *times);
-    if (!first_request_ns) first_request_ns = now_ns(CLOCK_MONOTONIC);
+    if (!first_request_ns) {
+        first_request_ns = now_ns(CLOCK_MONOTONIC);
+        puts("first");
+        fflush(stdout);
+    }
     c->itl_ns = number_after(text, "itl_us=", 0) * 1000;
     uint64_t hash = (request_count * 0x9e3779b97f4a7c15ULL) >> 40;
     int64_t ttft_ns = (low + (high > low ? (long)(hash % (uint64_t)(high - low + 1)) : 0)) * 1000;
