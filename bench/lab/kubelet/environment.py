@@ -1,5 +1,6 @@
 """A container's environment, its resolv.conf and its hosts file, from what a Pod says. Pure."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
@@ -61,7 +62,7 @@ def resource_field(ref: Mapping[str, Any], container: Mapping[str, Any], capacit
     fallback = capacity.get(name, "0") if kind == "limits" else "0"
     divisor = parse_quantity(ref.get("divisor") or "1") or parse_quantity("1")
     value = parse_quantity(resources.get(name, fallback)) / divisor
-    return str(-int(-value // 1))
+    return str(math.ceil(value))
 
 
 def service_variables(services: Sequence[Mapping[str, Any]]) -> dict[str, str]:
