@@ -4,6 +4,7 @@ from tests.contract.pods import (
     BUSYBOX,
     STARTED_SECONDS,
     condition,
+    holds,
     is_finished,
     pod,
     python,
@@ -55,7 +56,7 @@ def test_a_program_that_is_not_in_the_image_cannot_start(target: Target, namespa
     assert ended["status"]["phase"] == "Failed"
     state = status_of(ended)["state"]["terminated"]
     assert (state["exitCode"], state["reason"]) in {(128, "StartError"), (127, "ContainerCannotRun")}
-    assert "no such file or directory" in state["message"]
+    assert "no such file or directory" in state["message"].lower()
     event = target.wait_for_event(ended, lambda e: e["reason"] == "Failed", within_seconds=30)
     assert "/no/such/program" in event["message"]
 
@@ -66,12 +67,9 @@ def test_a_pod_for_a_node_that_is_not_there_stays_pending(target: Target, namesp
     event = target.wait_for_event(made, lambda e: e["reason"] == "FailedScheduling", within_seconds=60)
 
     assert "nodes are available" in event["message"]
-    held = target.again(made)
+    held = target.wait_for(made, holds("PodScheduled", "False"), within_seconds=30, what="a pod without a node")
     assert held["status"]["phase"] == "Pending"
-    assert (condition(held, "PodScheduled")["status"], condition(held, "PodScheduled")["reason"]) == (
-        "False",
-        "Unschedulable",
-    )
+    assert condition(held, "PodScheduled")["reason"] == "Unschedulable"
 
 
 def test_a_pod_that_asks_for_more_than_any_node_has_stays_pending(target: Target, namespace: str) -> None:

@@ -177,7 +177,7 @@ def test_a_pod_that_is_deleted_gets_no_more_requests(target: Target, namespace: 
 
 
 def test_a_pod_reaches_itself_through_its_service(target: Target, namespace: str) -> None:
-    target.create(service(namespace, "self"))
+    target.create(service(namespace, "mirror"))
     program = (
         "import http.server, json, threading, time, urllib.request\n"
         "quiet = type('H', (http.server.BaseHTTPRequestHandler,), {\n"
@@ -187,10 +187,10 @@ def test_a_pod_reaches_itself_through_its_service(target: Target, namespace: str
         "threading.Thread(target=serving.serve_forever, daemon=True).start()\n"
         "for _ in range(300):\n"
         "    try:\n"
-        "        print(json.dumps(urllib.request.urlopen('http://self', timeout=2).read().decode())); break\n"
+        "        print(json.dumps(urllib.request.urlopen('http://mirror', timeout=2).read().decode())); break\n"
         "    except OSError:\n"
         "        time.sleep(0.1)\n"
     )
     main = python(program, ports=[{"name": "web", "containerPort": 8080}])
 
-    assert answer_of(target, pod(namespace, "self", main, labels={"app": "self"})) == "me"
+    assert answer_of(target, pod(namespace, "self", main, labels={"app": "mirror"})) == "me"
