@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from bench.lab.kubelet import kernel
 _READ_BYTES: Final = 65_536
 _SPAWNERS: Final = 4
 """Threads that fork; a start waits some milliseconds for bubblewrap, and several may wait at once."""
+_EXEC_FAILED: Final = re.compile(r"bwrap: execvp (?P<program>.*): (?P<reason>[^:]+)$")
 _EXEC_LOOKS: Final = 1000
 _EXEC_LOOK_MILLISECONDS: Final = 1
 
@@ -120,7 +122,7 @@ class ContainerProcess:
             self._ended.set_result(128 - code if code < 0 else code)
         else:
             told = self._last_words.decode(errors="replace").strip()
-            self._ended.set_exception(NotStarted(told or f"bubblewrap ended with {code}"))
+            self._ended.set_exception(NotStarted(as_runtimes_say(told) or f"bubblewrap ended with {code}"))
 
     def _drain(self) -> None:
         """What was written before the end; all writers are gone, so that this ends."""
@@ -129,6 +131,17 @@ class ContainerProcess:
                 while chunk := os.read(descriptor, _READ_BYTES):
                     self._take(name, chunk)
             self._close_output(name, descriptor)
+
+
+def as_runtimes_say(told: str) -> str:
+    """Bubblewrap's last words, in those that container runtimes use and people look for."""
+    failed = _EXEC_FAILED.search(told)
+    if failed is None:
+        return told.removeprefix("bwrap: ")
+    program, reason = failed["program"], failed["reason"].lower()
+    if "/" not in program and reason == "no such file or directory":
+        return f'unable to start container process: exec: "{program}": executable file not found in $PATH'
+    return f'unable to start container process: exec: "{program}": {reason}'
 
 
 class Spawner:
