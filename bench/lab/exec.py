@@ -18,10 +18,13 @@ def on_host(name: str, command: Sequence[str]) -> NoReturn:
     environment = {
         **os.environ,
         "KUBECONFIG": str(lab.kubeconfig),
-        "PROMETHEUS_URL": lab.prometheus_url,
-        "GATEWAY_URL": lab.gateway_url,
         "PATH": f"{lab.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
     }
+    # What the lab does not have is no address, and not the one that another target left in the environment.
+    for variable, url in (("PROMETHEUS_URL", lab.prometheus_url), ("GATEWAY_URL", lab.gateway_url)):
+        environment.pop(variable, None)
+        if url:
+            environment[variable] = url
     _become(command, environment)
 
 

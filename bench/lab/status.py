@@ -41,6 +41,7 @@ class LabStatus:
     kubeconfig: Path
     bin: Path
     prometheus_url: str
+    """Empty in a lab that was brought up without this part; so is the next."""
     gateway_url: str
     parts: tuple[PartStatus, ...]
     not_enforced: tuple[str, ...]
@@ -78,7 +79,6 @@ def _not_running(name: str, remains_of: Outcome) -> str:
 
 
 def _status(paths: LabPaths, content: dict[str, Any], pid: int) -> LabStatus:
-    ports = content["ports"]
     return LabStatus(
         name=content["name"],
         is_ready=content["is_ready"],
@@ -86,11 +86,15 @@ def _status(paths: LabPaths, content: dict[str, Any], pid: int) -> LabStatus:
         keeper_pid=content["keeper_pid"],
         kubeconfig=paths.kubeconfig,
         bin=paths.bin,
-        prometheus_url=f"http://127.0.0.1:{ports['prometheus']}",
-        gateway_url=f"http://127.0.0.1:{ports['gateway']}",
+        prometheus_url=_url(content, "prometheus"),
+        gateway_url=_url(content, "gateway"),
         parts=tuple(_part(each) for each in content.get("parts", ())),
         not_enforced=tuple(content.get("not_enforced", ())),
     )
+
+
+def _url(content: dict[str, Any], part: str) -> str:
+    return f"http://127.0.0.1:{content['ports'][part]}" if part in content["asked_for"] else ""
 
 
 def _part(raw: dict[str, Any]) -> PartStatus:

@@ -14,7 +14,7 @@ import bench
 from bench.errors import LabExists, LabFailed, PortInUse
 from bench.lab import preflight
 from bench.lab.box import lock, remains
-from bench.lab.box.leash import Failed, Holder, Message, Progress, Ready
+from bench.lab.box.leash import Ended, Failed, Holder, Message, Progress, Ready
 from bench.lab.config import LabConfig
 from bench.lab.paths import LabPaths
 
@@ -82,6 +82,8 @@ def _follow(held: Held, report: Callable[[Progress], None]) -> str | None:
                 return None
             case Failed(message=told):
                 return told
+            case Ended(by=who):
+                return f"it was ended by {who}"
     return "its first process ended without a word"
 
 

@@ -82,17 +82,18 @@ class TestALabThatRuns:
             kubectl(neighbour, "create", "namespace", "only-here")
 
             assert "only-here" not in kubectl(bare, "get", "namespaces")
-            assert {bare.status["gateway_url"], bare.status["prometheus_url"]}.isdisjoint(
-                {neighbour.status["gateway_url"], neighbour.status["prometheus_url"]}
-            )
+            assert kubectl(neighbour, "cluster-info") != kubectl(bare, "cluster-info")
         assert kubectl(bare, "get", "--raw", "/readyz") == "ok"
 
-    def test_gives_commands_its_addresses(self, bare: RunningLab) -> None:
-        told = bench("lab", "exec", "--name", bare.name, "--", "env")
+    def test_gives_commands_its_addresses(self) -> None:
+        with running_lab(unique_name("gateway"), *BARE[:-1], "gateway") as lab:
+            told = bench("lab", "exec", "--name", lab.name, "--", "env").stdout.splitlines()
+            answer = bench("lab", "exec", "--name", lab.name, "--", "sh", "-c", "curl --silent --include $GATEWAY_URL")
 
-        assert f"KUBECONFIG={bare.kubeconfig}" in told.stdout.splitlines()
-        assert f"PROMETHEUS_URL={bare.status['prometheus_url']}" in told.stdout.splitlines()
-        assert f"GATEWAY_URL={bare.status['gateway_url']}" in told.stdout.splitlines()
+        assert f"KUBECONFIG={lab.kubeconfig}" in told
+        assert f"GATEWAY_URL={lab.status['gateway_url']}" in told
+        assert "404 Not Found" in answer.stdout
+        assert not any(line.startswith("PROMETHEUS_URL=") for line in told), "this lab has none"
 
     def test_hands_on_the_exit_status_of_a_command(self, bare: RunningLab) -> None:
         assert bench("lab", "exec", "--name", bare.name, "--", "sh", "-c", "exit 7").returncode == 7
@@ -219,6 +220,21 @@ class TestInTheForeground:
         assert not LabPaths.of(name).root.exists()
         up.stdout.close()
         up.stdin.close()
+
+    def test_a_lab_that_is_taken_down_elsewhere_ends_its_command(self) -> None:
+        name = unique_name("else")
+        up = subprocess.Popen(
+            command("lab", "up", "--name", name, *BARE, "--foreground"),
+            cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert up.stdout is not None
+        assert "is up after" in up.stdout.readline()
+
+        assert bench("lab", "down", "--name", name).returncode == 0
+
+        _, told = up.communicate(timeout=END_SECONDS)
+        assert up.returncode == 0
+        assert "the lab goes down: bench lab down" in told
 
     def test_a_lab_ends_when_its_command_is_killed(self) -> None:
         name = unique_name("shot")

@@ -35,8 +35,8 @@ def _show(lab: LabStatus) -> None:
     console.print(f"lab {lab.name} {state}; its first process is {lab.pid}")
     for label, value in (
         ("kubeconfig", lab.kubeconfig),
-        ("Prometheus", lab.prometheus_url),
-        ("Gateway", lab.gateway_url),
+        ("Prometheus", lab.prometheus_url or "none"),
+        ("Gateway", lab.gateway_url or "none"),
     ):
         console.print(f"  {label:<11}{value}", soft_wrap=True)
     table = Table(box=None, pad_edge=False)

@@ -20,6 +20,7 @@ from typing import Final
 from bench.cli.lab._shown import Shown
 from bench.errors import LabFailed
 from bench.lab import names, preflight
+from bench.lab.box.leash import Ended, Failed
 from bench.lab.build import ensure_for, reporter_for
 from bench.lab.config import Allocation, LabConfig
 from bench.lab.up import Held, bring_up
@@ -100,14 +101,18 @@ def _print(config: LabConfig, held: Held, seconds: float) -> None:
     print(f"lab {config.name} is up after {seconds:.1f} s: {_size(config)}")
     for label, value in (
         ("kubeconfig", held.paths.kubeconfig),
-        ("Prometheus", f"http://127.0.0.1:{held.ports['prometheus']}"),
-        ("Gateway", f"http://127.0.0.1:{held.ports['gateway']}"),
+        ("Prometheus", _url(config, held, "prometheus")),
+        ("Gateway", _url(config, held, "gateway")),
         ("look", f"bench lab exec{suffix} -- kubectl get nodes,pods -A"),
         ("how it is", f"bench lab status{suffix}"),
         ("end", f"bench lab down{suffix}"),
     ):
         print(f"  {label:<11}{value}")
     sys.stdout.flush()
+
+
+def _url(config: LabConfig, held: Held, part: str) -> str:
+    return f"http://127.0.0.1:{held.ports[part]}" if part in config.parts else "none"
 
 
 def _size(config: LabConfig) -> str:
@@ -125,14 +130,27 @@ def _stay(config: LabConfig, held: Held, seconds: float) -> int:
         print("in the foreground: Ctrl-C takes the lab down", file=sys.stderr)
         while True:
             readable, _, _ = select.select(watched, [], [])
-            if held in readable and not held.listen():
-                raise LabFailed(f"lab {held.paths.root.name} has ended by itself; `bench lab status` says more.")
+            if held in readable and (why := _why_it_ends(held)):
+                print(f"the lab goes down: {why}", file=sys.stderr)
+                return 0
             if _STDIN in readable and not os.read(_STDIN, 4096):
                 return 0
     except KeyboardInterrupt:
         return 0
     finally:
         held.wait_until_gone()
+
+
+def _why_it_ends(held: Held) -> str:
+    """Empty while it does not; raises `LabFailed` if nobody wanted it to."""
+    match held.listen():
+        case Ended(by=who):
+            return who
+        case None:
+            raise LabFailed(f"lab {held.paths.root.name} was killed.")
+        case Failed(message=told):
+            raise LabFailed(f"lab {held.paths.root.name}: {told}")
+    return ""
 
 
 def _inputs() -> list[int]:

@@ -46,8 +46,15 @@ class Failed:
     message: str
 
 
-Message = Progress | Ready | Failed
-_KINDS: Final[dict[str, type[Progress | Ready | Failed]]] = {"Progress": Progress, "Ready": Ready, "Failed": Failed}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """The lab goes down because somebody wanted it to; who."""
+
+    by: str
+
+
+Message = Progress | Ready | Failed | Ended
+_KINDS: Final[dict[str, type[Message]]] = {each.__name__: each for each in (Progress, Ready, Failed, Ended)}
 
 
 def encode(message: Message) -> bytes:

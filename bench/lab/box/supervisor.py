@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -48,7 +49,7 @@ class Supervisor:
         self._cluster = Cluster(box, self._reaper, self._leash.tell)
         self._client: ApiClient | None = None
         self._workloads: Workloads | None = None
-        self._ending: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._ending: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._keeper_is_gone = False
         self._is_ready = False
 
@@ -64,6 +65,8 @@ class Supervisor:
         if failure:
             _log.error("the lab failed: %s", failure)
             self._leash.tell(leash.Failed(message=failure))
+        else:
+            self._leash.tell(leash.Ended(by=self._ending.result()))
         await self._end_everything()
         if self._keeper_is_gone:
             remains.remove(self._box.paths.root, keep_logs=True)
@@ -74,7 +77,8 @@ class Supervisor:
         """Why it ended, empty if it was asked to."""
         living = asyncio.create_task(self._live())
         leashed = asyncio.create_task(self._watch_leash())
-        await asyncio.wait({living, self._ending}, return_when=asyncio.FIRST_COMPLETED)
+        either: set[asyncio.Future[Any]] = {living, self._ending}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         self._cluster.stop()
         leashed.cancel()
         failure = ""
@@ -115,7 +119,7 @@ class Supervisor:
 
     async def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         if request.get("do") == "down":
-            self._end("down")
+            self._end("bench lab down")
             return {"keeper_pid": self._keeper_pid}
         if request.get("do") != "status":
             return {"error": f"unknown request {request.get('do')!r}"}
@@ -124,6 +128,7 @@ class Supervisor:
             "is_ready": self._is_ready,
             "keeper_pid": self._keeper_pid,
             "ports": dict(self._box.ports),
+            "asked_for": list(self._box.config.parts),
         }
         return facts if request.get("brief") else facts | await self._describe()
 
@@ -146,7 +151,7 @@ class Supervisor:
     def _end(self, why: str) -> None:
         if not self._ending.done():
             _log.info("ending: %s", why)
-            self._ending.set_result(None)
+            self._ending.set_result(why)
 
     def _lose_keeper(self) -> None:
         asyncio.get_running_loop().remove_reader(self._keeper_pipe)
@@ -198,9 +203,16 @@ def _port_of(descriptor: int) -> int:
         return port
 
 
+def _raise_limits() -> None:
+    """A login shell's 1024 open files are too few for an agent with hundreds of pods; containers have more, too."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> int:
     """Live one lab."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    _raise_limits()
     root, keeper_pid, *named = sys.argv[1:]
     descriptors = {}
     for argument in named:

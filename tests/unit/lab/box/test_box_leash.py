@@ -5,12 +5,13 @@ import socket
 
 import pytest
 
-from bench.lab.box.leash import Failed, Held, Holder, Message, PartState, Progress, Ready, decode, encode
+from bench.lab.box.leash import Ended, Failed, Held, Holder, Message, PartState, Progress, Ready, decode, encode
 
 MESSAGES = (
     Progress(part="etcd", state=PartState.READY),
     Progress(part="agent", state=PartState.RESTARTING, detail="restart 2\nof many"),
     Ready(),
+    Ended(by="SIGTERM"),
     Failed(message="kube-apiserver ended 3 times: “no”"),
 )
 
