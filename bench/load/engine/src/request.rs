@@ -12,6 +12,8 @@ pub struct Prepared {
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
     pub session: Option<Session>,
+    /// What the server is asked as: a `host` header of the template's, or else the place that is connected to.
+    authority: String,
     head: Vec<u8>,
 }
 
@@ -23,20 +25,24 @@ impl Prepared {
         if line.contains(['\r', '\n', '\0']) || template.path.contains(' ') || !template.path.starts_with('/') {
             return Err(format!("path {:?} or a header cannot be sent: it holds a line end or a space", template.path));
         }
+        let (hosts, headers): (Vec<_>, Vec<_>) =
+            template.headers.iter().cloned().partition(|(name, _)| name.eq_ignore_ascii_case("host"));
+        let authority = hosts.first().map_or_else(|| target.authority.clone(), |(_, host)| host.clone());
         let place = match &target.proxy {
-            Some(_) if !target.tls => format!("http://{}{}", target.authority, template.path),
+            Some(_) if !target.tls => format!("http://{authority}{}", template.path),
             _ => template.path.clone(),
         };
-        let mut head = format!("{method} {place} HTTP/1.1\r\nhost: {}\r\n", target.authority).into_bytes();
-        for (name, value) in &template.headers {
+        let mut head = format!("{method} {place} HTTP/1.1\r\nhost: {authority}\r\n").into_bytes();
+        for (name, value) in &headers {
             write!(head, "{name}: {value}\r\n").map_err(|error| error.to_string())?;
         }
         Ok(Self {
             method,
             path: template.path.clone(),
-            headers: template.headers.clone(),
+            headers,
             body: template.body.clone().into_bytes(),
             session: template.session.clone(),
+            authority,
             head,
         })
     }
@@ -63,7 +69,7 @@ impl Prepared {
         let mut request = http::Request::builder()
             .version(http::Version::HTTP_2)
             .method(self.method.clone())
-            .uri(format!("{scheme}://{}{}", target.authority, self.path));
+            .uri(format!("{scheme}://{}{}", self.authority, self.path));
         for (name, value) in &self.headers {
             request = request.header(name.to_ascii_lowercase(), value);
         }
@@ -104,6 +110,19 @@ mod tests {
         prepared.write_http1(&mut out, "x-request-id", "r-7", b"{}");
         let wire = "POST /v1 HTTP/1.1\r\nhost: h:80\r\na: b\r\nx-request-id: r-7\r\ncontent-length: 2\r\n\r\n{}";
         assert_eq!(String::from_utf8_lossy(&out), wire);
+    }
+
+    #[test]
+    fn a_host_that_was_given_takes_the_place_of_the_address() {
+        let mut asked = template("/v1");
+        asked.headers.push(("Host".into(), "route.internal".into()));
+        let prepared = Prepared::new(&asked, &target()).unwrap();
+        let mut out = Vec::new();
+        prepared.write_http1(&mut out, "", "", b"{}");
+        let wire = String::from_utf8_lossy(&out).to_ascii_lowercase();
+        assert!(wire.starts_with("post /v1 http/1.1\r\nhost: route.internal\r\n"));
+        assert_eq!(wire.matches("host:").count(), 1);
+        assert_eq!(prepared.to_http2(&target(), "", "").unwrap().uri().authority().unwrap(), "route.internal");
     }
 
     #[test]
