@@ -1,7 +1,6 @@
 """A container's environment, its resolv.conf and its hosts file, from what a Pod says. Pure."""
 
 import math
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
