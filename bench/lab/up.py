@@ -58,6 +58,7 @@ def bring_up(config: LabConfig, programs: Mapping[str, Path], report: Callable[[
 
     `programs` are what it runs, by upstream name. Raises `LabExists`, `PortInUse`, `LabFailed`; nothing is left then.
     """
+    _fill_standard_descriptors()
     held = _start(config, programs)
     try:
         failure = _follow(held, report)
@@ -85,6 +86,16 @@ def _follow(held: Held, report: Callable[[Progress], None]) -> str | None:
             case Ended(by=who):
                 return f"it was ended by {who}"
     return "its first process ended without a word"
+
+
+def _fill_standard_descriptors() -> None:
+    """Who closed one of them would have our lock or a socket take its number, and the keeper start without it."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            # The lowest free number is this one: those below it are open.
+            os.open(os.devnull, os.O_RDWR)
 
 
 def _start(config: LabConfig, programs: Mapping[str, Path]) -> Held:

@@ -199,6 +199,18 @@ class TestTheWayDown:
         assert "nothing to do" in down.stderr
 
 
+def test_a_lab_started_without_standard_input_is_still_locked() -> None:
+    """Its lock must not have taken the free number 0, which the keeper's own standard input then takes away."""
+    name = unique_name("closed")
+    words = " ".join(map(_quoted, command("lab", "up", "--name", name, *BARE)))
+
+    up = subprocess.run(["sh", "-c", f"exec {words} 0<&-"], cwd=ROOT, capture_output=True, timeout=120, check=False)
+
+    assert up.returncode == 0
+    assert status_of(name)["is_ready"]
+    assert bench("lab", "down", "--name", name).stderr.strip() == f"lab {name} is down"
+
+
 class TestInTheForeground:
     @pytest.mark.parametrize("ending", ["end of input", "Ctrl-C", "SIGTERM"])
     def test_a_lab_ends_with_its_command(self, ending: str) -> None:
