@@ -87,6 +87,14 @@ async fn open_loop(shared: &Arc<Shared>, timer: &Timer) {
 
 /// One request, or all turns of a session; counted as started by the caller. False: an answer failed.
 async fn converse(shared: &Arc<Shared>, number: u64, intended: u64) -> bool {
+    shared.conversing.fetch_add(1, Ordering::Relaxed);
+    let well = say_all(shared, number, intended).await;
+    shared.conversing.fetch_sub(1, Ordering::Relaxed);
+    shared.ended.notify_one();
+    well
+}
+
+async fn say_all(shared: &Arc<Shared>, number: u64, intended: u64) -> bool {
     let template = shared.schedule.template(number, shared.templates.len());
     let prepared = shared.templates[template as usize].clone();
     let job = Job { number, template, turn: 0, intended, prepared: prepared.clone(), body: None };
@@ -120,7 +128,7 @@ async fn think(shared: &Shared, session: &Session) -> bool {
     if session.think_ns > 0 {
         tokio::time::sleep(Duration::from_nanos(session.think_ns)).await;
     }
-    !shared.is_stopping()
+    !shared.halted.load(Ordering::Relaxed)
 }
 
 /// The answer as a message of the conversation; `None` if it failed.
@@ -239,12 +247,13 @@ async fn submitted_loop(shared: &Arc<Shared>, mut submitted: UnboundedReceiver<J
 async fn drain(shared: &Shared) {
     let limit = Duration::from_nanos(shared.config.drain_ns);
     let emptied = async {
-        while shared.in_flight() > 0 {
+        while shared.in_flight() > 0 || shared.conversing.load(Ordering::Relaxed) > 0 {
             shared.ended.notified().await;
         }
     };
     if tokio::time::timeout(limit, emptied).await.is_err() {
-        // A request between two waits registers for the cut only when it is polled: rung until nothing is open.
+        // No conversation goes on. A request between two waits hears the cut only when it is polled: rung until nothing is open.
+        shared.halted.store(true, Ordering::Relaxed);
         for _ in 0..200 {
             shared.cut.notify_waiters();
             if shared.in_flight() == 0 {

@@ -80,6 +80,7 @@ impl Run {
     }
 
     pub fn stop(&self) {
+        self.shared.halted.store(true, Ordering::Relaxed);
         self.shared.begin_stop();
     }
 

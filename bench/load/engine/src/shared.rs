@@ -46,11 +46,15 @@ pub struct Shared {
     pub origin: u64,
     /// No request leaves any more.
     pub stopping: AtomicBool,
+    /// The caller asked for the end: conversations end with the answer they wait for.
+    pub halted: AtomicBool,
     pub stop: Notify,
     /// What is still open is given up.
     pub cut: Notify,
     /// A request has ended.
     pub ended: Notify,
+    /// Conversations that are open, between two turns too.
+    pub conversing: AtomicU64,
     pub users: AtomicU32,
     pub users_changed: Notify,
     idle: Mutex<Vec<Connection>>,
@@ -90,9 +94,11 @@ impl Shared {
             results: Mutex::new(Results::new(origin, config.slo.clone())),
             origin,
             stopping: AtomicBool::new(false),
+            halted: AtomicBool::new(false),
             stop: Notify::new(),
             cut: Notify::new(),
             ended: Notify::new(),
+            conversing: AtomicU64::new(0),
             users: AtomicU32::new(0),
             users_changed: Notify::new(),
             idle: Mutex::new(Vec::new()),
