@@ -171,7 +171,11 @@ def _cure(step: str) -> str:
     if step in {"user", "namespaces"} and forbidding:
         return " && ".join(forbidding)
     if step in {"user", "namespaces"}:
-        return "start the container that this is with --privileged, or without its seccomp and AppArmor profiles"
+        # Root without capabilities may do less than anybody else: no namespace maps it without CAP_SETFCAP.
+        otherwise = "run it as an ordinary user, or " if os.geteuid() == 0 else ""
+        return (
+            f"{otherwise}start the container that this is with --privileged, or without seccomp and AppArmor profiles"
+        )
     modules = (
         "bridge" if step == "interfaces" else "nf_tables nf_conntrack nft_chain_nat nft_numgen nft_reject_ipv4 nft_masq"
     )
