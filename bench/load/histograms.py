@@ -95,7 +95,7 @@ class Histogram:
         """The value below which this share of the samples lies; those of one cell are taken as evenly spread in it."""
         if self.count == 0:
             return None
-        rank = share * (self.count - 1)
+        rank = int(share * (self.count - 1))
         seen = 0
         for cell, count in sorted(self.cells.items()):
             if seen + count > rank:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.bench.programs import (
     cpu_seconds,
     memory_bytes,
     pinned,
+    say,
     serve,
     wait_seconds,
 )
@@ -75,7 +77,17 @@ class Bench:
 
     def locust(self, file: str, url: str, streams: int, told: Path | None = None) -> list[str]:
         seconds = round(_RAMP_SECONDS + self.window_seconds + 2)
-        command = [sys.executable, "-m", "locust", "-f", str(HERE / file), "--headless", "--host", url, "--only-summary"]
+        command = [
+            sys.executable,
+            "-m",
+            "locust",
+            "-f",
+            str(HERE / file),
+            "--headless",
+            "--host",
+            url,
+            "--only-summary",
+        ]
         command += ["-u", str(streams), "-r", str(streams), "-t", f"{seconds}s", "--loglevel", "WARNING"]
         return command + (["--bench-json", str(told)] if told else [])
 
@@ -88,13 +100,12 @@ class Bench:
                 pinned(filled, CLIENT_CORE), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
             )
             try:
-                first = server.wait_for_first()
+                server.wait_for_first()
                 start_cpu = cpu_seconds(client.pid)
                 wait_seconds(_RAMP_SECONDS)
-                begin, cpu = first + round(_RAMP_SECONDS * 1e9), cpu_seconds(client.pid)
-                begin = _now()
+                begin, cpu = time.time_ns(), cpu_seconds(client.pid)
                 wait_seconds(self.window_seconds)
-                used, end = cpu_seconds(client.pid) - cpu, _now()
+                used, end = cpu_seconds(client.pid) - cpu, time.time_ns()
                 memory = memory_bytes(client.pid)
                 _, errors = client.communicate(timeout=90)
             finally:
@@ -115,23 +126,32 @@ class Bench:
             told=json.loads(told.read_text()) if told else None,
         )
 
-    def load(self, path: str, words: Sequence[str], *, stall: str = "", core: int | None = CLIENT_CORE) -> tuple[dict[str, Any], Truth]:
+    def load(
+        self, path: str, words: Sequence[str], *, stall: str = "", core: int | None = CLIENT_CORE
+    ) -> tuple[dict[str, Any], Truth]:
         """`bench load` by itself: its result and the server's truth."""
         told = self.programs / "told.json"
         with serve(self.programs, stall=stall) as server:
-            command = [sys.executable, "-m", "bench.cli", "load", self.url(server.port, path), "--quiet", "--json", str(told)]
+            command = [
+                sys.executable,
+                "-m",
+                "bench.cli",
+                "load",
+                self.url(server.port, path),
+                "--quiet",
+                "--json",
+                str(told),
+            ]
             done = subprocess.run(
-                pinned([*command, *words], core), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False
+                pinned([*command, *words], core),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
             )
         if done.returncode not in (0, 1, 3):
             sys.exit(f"bench load {words}: exit code {done.returncode}\n{done.stderr}")
         return json.loads(told.read_text()), server.truth
-
-
-def _now() -> int:
-    import time
-
-    return time.time_ns()
 
 
 def clients(bench: Bench, streams: int, told: Path) -> dict[str, list[str]]:
@@ -153,13 +173,29 @@ def paced(bench: Bench, streams: int, rounds: int) -> list[Row]:
         for name, command in clients(bench, streams, told).items():
             one = bench.sample(command, PACED, told=told if name == "engine" else None)
             samples.setdefault(name, []).append(one)
-            print(f"  {streams} streams, {name}: {one.events_per_cpu_second:,.0f} events per CPU-s, core {one.core_used:.2f}", flush=True)
+            seen = f"{one.events_per_cpu_second:,.0f} events per CPU-s, core {one.core_used:.2f}"
+            say(f"  {streams} streams, {name}: {seen}")
     rate = {name: float(np.median([one.events_per_cpu_second for one in many])) for name, many in samples.items()}
     detail = ", ".join(f"{name} {value:,.0f}" for name, value in rate.items())
     title = f"paced events per CPU-s, {streams} streams, locust + engine"
     rows = [
-        Row(gate=f"{title} / C client", value=rate["engine"] / rate["C"], unit="ratio", relation=">=", must=0.6, stretch=0.85, detail=detail),
-        Row(gate=f"{title} / stock locust", value=rate["engine"] / rate["locust"], unit="ratio", relation=">=", must=3.0, stretch=5.0),
+        Row(
+            gate=f"{title} / C client",
+            value=rate["engine"] / rate["C"],
+            unit="ratio",
+            relation=">=",
+            must=0.6,
+            stretch=0.85,
+            detail=detail,
+        ),
+        Row(
+            gate=f"{title} / stock locust",
+            value=rate["engine"] / rate["locust"],
+            unit="ratio",
+            relation=">=",
+            must=3.0,
+            stretch=5.0,
+        ),
     ]
     engine = samples["engine"][-1]
     return rows + (_errors(engine) + _footprint(samples["engine"]) if streams >= 1000 else [])
@@ -171,7 +207,14 @@ def _errors(engine: Sample) -> list[Row]:
     ttft = told["ttft_seconds"]["from_sent"]["p99"] - float(np.quantile(truth.ttft_seconds(64), 0.99))
     itl = told["itl_seconds"]["p99"] - float(np.quantile(truth.itl_seconds(64), 0.99))
     return [
-        Row(gate="TTFT p99 at 1000 streams, reported - truth", value=abs(ttft) * 1e3, unit="ms", relation="<=", must=1.0, stretch=0.1),
+        Row(
+            gate="TTFT p99 at 1000 streams, reported - truth",
+            value=abs(ttft) * 1e3,
+            unit="ms",
+            relation="<=",
+            must=1.0,
+            stretch=0.1,
+        ),
         Row(gate="ITL p99 at 1000 streams, reported - truth", value=abs(itl) * 1e3, unit="ms", relation="<=", must=1.0),
     ]
 
@@ -186,13 +229,34 @@ def _footprint(samples: Sequence[Sample]) -> list[Row]:
 
 
 def short_requests(bench: Bench) -> list[Row]:
-    words = ["--users", "64", "--duration", "4", "--max-requests", "100000000", "--distinct", "1", "--output-tokens", "1"]
+    words = [
+        "--users",
+        "64",
+        "--duration",
+        "4",
+        "--max-requests",
+        "100000000",
+        "--distinct",
+        "1",
+        "--output-tokens",
+        "1",
+    ]
     told, truth = bench.load("/v1/chat/completions?tokens=1", words)
     begin = min(truth.received) + 10**9
     rate = truth.received_between(begin, begin + 2 * 10**9) / 2
     cpu = told["generator"]["cpu_seconds"]
     detail = f"{told['requests']['ok'] / cpu:,.0f} per client CPU-s"
-    return [Row(gate="short streamed requests on one core", value=rate, unit="1/s", relation=">=", must=20_000, stretch=50_000, detail=detail)]
+    return [
+        Row(
+            gate="short streamed requests on one core",
+            value=rate,
+            unit="1/s",
+            relation=">=",
+            must=20_000,
+            stretch=50_000,
+            detail=detail,
+        )
+    ]
 
 
 def _deviations(told: dict[str, Any], truth: Truth, rate: float) -> np.ndarray:
@@ -214,8 +278,21 @@ def fidelity(bench: Bench) -> list[Row]:
     distance = float(max(np.max(steps[1:] - expected), np.max(expected - steps[:-1])))
     own = told["lateness_seconds"]["p99"] * 1e3
     return [
-        Row(gate="constant 400/s: arrival after intended, p99", value=late, unit="ms", relation="<=", must=1.0, detail=f"own lateness p99 {own:.3f} ms"),
-        Row(gate="constant 400/s: CV of gaps", value=float(np.std(gaps) / np.mean(gaps)), unit="ratio", relation="<=", must=0.1),
+        Row(
+            gate="constant 400/s: arrival after intended, p99",
+            value=late,
+            unit="ms",
+            relation="<=",
+            must=1.0,
+            detail=f"own lateness p99 {own:.3f} ms",
+        ),
+        Row(
+            gate="constant 400/s: CV of gaps",
+            value=float(np.std(gaps) / np.mean(gaps)),
+            unit="ratio",
+            relation="<=",
+            must=0.1,
+        ),
         Row(
             gate="Poisson 200/s: KS over its 1 % bound",
             value=distance / (1.628 / np.sqrt(len(between))),
@@ -235,8 +312,22 @@ def stall(bench: Bench) -> list[Row]:
     real = float(np.quantile(truth.e2e_seconds(16), 0.99))
     off = abs(told["e2e_seconds"]["from_intended"]["p99"] / real - 1)
     return [
-        Row(gate="2 s stall at 100/s: sent of 200 due", value=sent, unit="requests", relation=">=", must=199.0, stretch=200.0),
-        Row(gate="2 s stall: E2E from intended p99 against truth", value=off * 100, unit="%", relation="<=", must=2.0, detail=f"truth {real:.3f} s"),
+        Row(
+            gate="2 s stall at 100/s: sent of 200 due",
+            value=sent,
+            unit="requests",
+            relation=">=",
+            must=199.0,
+            stretch=200.0,
+        ),
+        Row(
+            gate="2 s stall: E2E from intended p99 against truth",
+            value=off * 100,
+            unit="%",
+            relation="<=",
+            must=2.0,
+            detail=f"truth {real:.3f} s",
+        ),
     ]
 
 
@@ -252,7 +343,16 @@ def merging(bench: Bench) -> list[Row]:
             off = abs(right[key] / left[key] - 1)
             worst, where = max((worst, where), (off, f"{name} {key}"))
     same = one["requests"]["sent"] == four["requests"]["sent"]
-    return [Row(gate="4 workers merged against 1, same schedule: quantiles", value=worst * 100, unit="%", relation="<=", must=1.0, detail=f"worst: {where}; same requests: {same}")]
+    return [
+        Row(
+            gate="4 workers merged against 1, same schedule: quantiles",
+            value=worst * 100,
+            unit="%",
+            relation="<=",
+            must=1.0,
+            detail=f"worst: {where}; same requests: {same}",
+        )
+    ]
 
 
 def growth(bench: Bench) -> list[Row]:

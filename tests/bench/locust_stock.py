@@ -10,8 +10,6 @@ _BODY = {"model": "m", "messages": [{"role": "user", "content": "hello"}], "stre
 
 class Asker(FastHttpUser):
     wait_time = constant(0)
-    # The host option is the whole URL; FastHttpUser joins paths to it.
-    stamps: list[float] = []
 
     @task
     def ask(self) -> None:

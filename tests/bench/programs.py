@@ -24,7 +24,9 @@ def build(into: Path) -> None:
         sys.exit("no C compiler; the benchmark's server and reference client are C")
     into.mkdir(parents=True, exist_ok=True)
     for name in ("server", "client"):
-        subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", str(into / name), str(HERE / f"{name}.c")], check=True)
+        subprocess.run(
+            [compiler, "-O2", "-Wall", "-Wextra", "-o", str(into / name), str(HERE / f"{name}.c")], check=True
+        )
 
 
 @dataclass(slots=True)
@@ -75,12 +77,11 @@ class Server:
     log: Path
     truth: Truth = field(default_factory=Truth)
 
-    def wait_for_first(self) -> int:
-        """Real time of the first request."""
+    def wait_for_first(self) -> None:
+        """Returns once the first request has come."""
         assert self.process.stdout is not None
         if self.process.stdout.readline().strip() != "first":
             sys.exit("the test server ended before a request came")
-        return time.time_ns()
 
 
 @contextlib.contextmanager
@@ -135,6 +136,12 @@ def memory_bytes(pid: int) -> int:
                 if line.startswith("Pss:"):
                     total += int(line.split()[1]) * 1024
     return total
+
+
+def say(text: str) -> None:
+    """Progress, at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def wait_seconds(seconds: float) -> None:

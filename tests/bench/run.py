@@ -1,8 +1,8 @@
 """
 The load generator's gates as ratios in one run: ``python -m tests.bench.run``.
 
-The client is pinned to one core and the C server to another; truth is the server's log. Writes results/bench-load/<time>.json and
-.md. Needs two cores, a C compiler, and for one row uvloop.
+The client is pinned to one core and the C server to another; truth is the server's log. Writes results/bench-load/<time>.json
+and .md. Needs two cores, a C compiler, and for one row uvloop.
 """
 
 import argparse
@@ -19,15 +19,24 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.gates import Bench, Row, fidelity, growth, merging, paced, short_requests, stall
-from tests.bench.programs import build
+from tests.bench.programs import build, say
 
 ROOT = Path(__file__).parents[2]
 
 
 def machine() -> dict[str, Any]:
     """What the figures were taken on."""
-    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "",
+    )
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
     return {
         "processor": model,
         "cores": os.cpu_count(),
@@ -43,8 +52,10 @@ def markdown(rows: Sequence[Row], around: dict[str, Any]) -> str:
     lines = [
         "# Load generator: gates",
         "",
-        f"{around['processor']}, {around['cores']} cores, Linux {around['kernel']}, Python {around['python']}, "
-        f"commit {around['commit'][:12]}, {around['at']}; load average at the start {around['load_average'][0]:.2f}.",
+        (
+            f"{around['processor']}, {around['cores']} cores, Linux {around['kernel']}, Python {around['python']}, "
+            f"commit {around['commit'][:12]}, {around['at']}; load average at the start {around['load_average'][0]:.2f}."
+        ),
         "",
         "| gate | measured | must | stretch | verdict | detail |",
         "|---|---|---|---|---|---|",
@@ -80,15 +91,17 @@ def main() -> int:
     for name, gate in gates.items():
         if not name.startswith(arguments.only or ""):
             continue
-        print(f"{name} …", flush=True)
+        say(f"{name} …")
         rows += gate()
     text = markdown(rows, around)
-    print(f"\n{text}\n{time.monotonic() - began:.0f} s")
+    say(f"\n{text}\n{time.monotonic() - began:.0f} s")
     if not arguments.only:
         arguments.out.mkdir(parents=True, exist_ok=True)
         stem = arguments.out / f"{around['at'][:19].replace(':', '')}"
         stem.with_suffix(".md").write_text(text)
-        stem.with_suffix(".json").write_text(json.dumps({"machine": around, "rows": [row.to_json() for row in rows]}, indent=1) + "\n")
+        stem.with_suffix(".json").write_text(
+            json.dumps({"machine": around, "rows": [row.to_json() for row in rows]}, indent=1) + "\n"
+        )
     return 1 if any(row.verdict == "FAIL" for row in rows) else 0
 
 

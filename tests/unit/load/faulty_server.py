@@ -46,7 +46,9 @@ ANSWERS = {
     "/malformed": _stream(_event("a") + b"data: {broken\n\n"),
     "/not-sse": _stream(_event("a") + b"<html>what?</html>\n"),
     "/error-event": _stream(_event("a") + b'data: {"error":{"message":"out of memory"}}\n\n' + DONE),
-    "/whole": _plain(b"200 OK", b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":1,"completion_tokens":4}}'),
+    "/whole": _plain(
+        b"200 OK", b'{"choices":[{"message":{"content":"a"}}],"usage":{"prompt_tokens":1,"completion_tokens":4}}'
+    ),
     "/html": _plain(b"200 OK", b"<html></html>"),
     "/401": _plain(b"401 Unauthorized", b'{"error":"who are you"}'),
     "/429": _plain(b"429 Too Many Requests", b"slow down"),

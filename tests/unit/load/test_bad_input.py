@@ -1,4 +1,4 @@
-"""What can go wrong with a server is a counted class with an example; the run ends and its result is written. Both engines."""
+"""What can go wrong with a server is a counted class with an example; the run ends and tells. Both engines."""
 
 import json
 import socket
@@ -150,7 +150,9 @@ def test_plain_bytes_are_counted_and_have_no_tokens(server: FaultyServer, kind: 
 def test_each_request_carries_its_own_id(server: FaultyServer, kind: EngineKind) -> None:
     ask(server, "/good", kind)
 
-    ids = sorted(line for head in server.heads for line in head.lower().split("\r\n") if line.startswith("x-request-id"))
+    ids = sorted(
+        line for head in server.heads for line in head.lower().split("\r\n") if line.startswith("x-request-id")
+    )
     assert ids == [f"x-request-id: r-{number}" for number in range(REQUESTS)]
 
 
