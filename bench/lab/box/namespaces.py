@@ -38,7 +38,7 @@ class Mount(IntFlag):
 def unshare(kinds: Clone) -> None:
     """Leave the namespaces of these kinds for new ones (PID: the children do)."""
     if _libc.unshare(ctypes.c_int(kinds)) != 0:
-        raise _last_error(f"unshare {kinds!r}")
+        raise _last_error(f"unshare {kinds.name}")
 
 
 def mount(source: str, target: str, kind: str, flags: Mount, options: str = "") -> None:
