@@ -65,7 +65,13 @@ def read(name: str, *, brief: bool = False) -> LabStatus:
             f"lab {name} is there but does not answer ({error}): it is just coming up or going down; if that lasts, "
             f"`bench lab down --name {name}` ends it, and its logs are in {paths.logs}."
         ) from error
-    return _status(paths, answered.content, answered.pid)
+    try:
+        return _status(paths, answered.content, answered.pid)
+    except KeyError as error:
+        raise LabFailed(
+            f"lab {name} was started by another version of the bench (it tells no {error}): "
+            f"`bench lab down --name {name}` ends it."
+        ) from error
 
 
 def _not_running(name: str, remains_of: Outcome) -> str:
