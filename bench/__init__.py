@@ -1,37 +1,21 @@
 """
 Proof of how GPUs behave on Kubernetes.
 
-This module holds the words that a scenario is written with, and nothing else. Each is loaded when it is first used, so
-that a small program of the package does not pay for all of them.
+This module holds the words that a scenario is written with, and nothing else. They are fetched when they are asked for:
+every process of a lab imports this package, and needs none of them.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from bench.analysis import autoscaling
     from bench.model import needs
     from bench.model.check import Basis, Check, Kind, Relation, Statistic
     from bench.model.measurement import Absent, Measurement, Reading, Source, Window
     from bench.model.scenario import Footprint, Rig
-    from bench.model.units import Unit
+    from bench.model.units import Unit, kubernetes_quantity
     from bench.registry import scenario
-
-_HOMES = {
-    "Absent": "bench.model.measurement",
-    "Basis": "bench.model.check",
-    "Check": "bench.model.check",
-    "Footprint": "bench.model.scenario",
-    "Kind": "bench.model.check",
-    "Measurement": "bench.model.measurement",
-    "Reading": "bench.model.measurement",
-    "Relation": "bench.model.check",
-    "Rig": "bench.model.scenario",
-    "Source": "bench.model.measurement",
-    "Statistic": "bench.model.check",
-    "Unit": "bench.model.units",
-    "Window": "bench.model.measurement",
-    "scenario": "bench.registry",
-}
 
 __all__ = [
     "Absent",
@@ -47,14 +31,28 @@ __all__ = [
     "Statistic",
     "Unit",
     "Window",
+    "autoscaling",
+    "kubernetes_quantity",
     "needs",
     "scenario",
 ]
 
+_HOMES: Final = {
+    "bench.analysis": ("autoscaling",),
+    "bench.model": ("needs",),
+    "bench.model.check": ("Basis", "Check", "Kind", "Relation", "Statistic"),
+    "bench.model.measurement": ("Absent", "Measurement", "Reading", "Source", "Window"),
+    "bench.model.scenario": ("Footprint", "Rig"),
+    "bench.model.units": ("Unit", "kubernetes_quantity"),
+    "bench.registry": ("scenario",),
+}
+_HOME_OF: Final = {name: home for home, names in _HOMES.items() for name in names}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "needs":
-        return importlib.import_module("bench.model.needs")
-    if name not in _HOMES:
+    home = _HOME_OF.get(name)
+    if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    if home in ("bench.analysis", "bench.model"):
+        return importlib.import_module(f"{home}.{name}")
+    return getattr(importlib.import_module(home), name)

@@ -15,9 +15,10 @@ PORT: Final = 11434
 FRONT_PORT: Final = 8080
 BACKEND_HEADER: Final = "X-Bench-Backend"
 
-# `ollama run` with an empty prompt loads the model and returns when its runner answers.
+# First it tells which devices it holds: by NVML where the container runtime brought nvidia-smi, else by what the
+# runtime set. `ollama run` with an empty prompt loads the model and returns when its runner answers.
 SERVE: Final = """\
-nvidia-smi -L || true
+nvidia-smi -L 2>/dev/null || echo "NVIDIA_VISIBLE_DEVICES=$NVIDIA_VISIBLE_DEVICES"
 ollama serve &
 server=$!
 trap 'kill $server' TERM INT

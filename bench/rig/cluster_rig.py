@@ -14,12 +14,12 @@ from bench.cluster.objects import Object, Ref, path_of
 from bench.cluster.recorder import Followed, Recorder
 from bench.cluster.sandbox import Sandbox
 from bench.cluster.wait import wait_until, wait_until_gone
-from bench.errors import BenchBroke, NotFound
+from bench.errors import BenchBroke, DeadlineExceeded, NotFound
 from bench.metrics.prometheus import Meaning, Prometheus
 from bench.model.inventory import Inventory
 from bench.model.measurement import Reading, Window
 from bench.model.scenario import Workload
-from bench.model.units import kubernetes_quantity
+from bench.model.units import Unit, kubernetes_quantity
 from bench.rig.load_process import LoadPlan, LoadProcess
 from bench.rig.polling import Poller
 from bench.rig.probe_pods import ProbePlan, ProbePods
@@ -136,6 +136,14 @@ class ClusterRig:
         """Begin to follow a collection."""
         return self._recorder.follow(path_of(api_version, plural, namespace), label_selector=label_selector)
 
+    def observe(self, followed: Followed, claim: Callable[[Any], bool], within_seconds: float) -> bool:
+        """Whether the claim became true of what is followed, within the time."""
+        try:
+            followed.wait_until(claim, within_seconds=within_seconds)
+        except DeadlineExceeded:
+            return False
+        return True
+
     def logs(self, *, namespace: str, pod: str, container: str) -> str:
         """What a container has written so far."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
@@ -161,14 +169,16 @@ class ClusterRig:
         pods.start(self._sandbox)
         return pods
 
-    def samples(self, selector: str, meaning: Meaning, window: Window) -> tuple[Reading, ...]:
-        """The samples that Prometheus has stored."""
+    def samples(self, selector: str, *, name: str, start_seconds: float, end_seconds: float) -> tuple[Reading, ...]:
+        """The samples of a selector that Prometheus has stored, in the unit in which it shows them."""
         if self.around.prometheus is None:
             raise BenchBroke("The scenario asks Prometheus without needing one.")
-        return self.around.prometheus.samples(selector, meaning, window)
+        meaning = Meaning(name=name, unit=Unit.METRIC_VALUE)
+        return self.around.prometheus.samples(selector, meaning, Window.of_seconds(start_seconds, end_seconds))
 
-    def load(self, plan: LoadPlan) -> LoadProcess:
-        """Start a load; it ends with the rig at the latest."""
+    def load(self, *, url: str, steps: str, arguments: tuple[str, ...] = ()) -> LoadProcess:
+        """Start `bench load` with these steps; it ends with the rig at the latest."""
+        plan = LoadPlan(url=url, steps=steps, arguments=arguments)
         self._loads += 1
         folder = self.around.folder / f"load-{self._loads}"
         folder.mkdir()
@@ -206,4 +216,4 @@ def is_available(deployment: Mapping[str, Any]) -> bool:
     status = deployment.get("status", {})
     wanted = deployment["spec"].get("replicas", 1)
     is_observed = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
-    return is_observed and status.get("availableReplicas", 0) >= wanted
+    return bool(is_observed and status.get("availableReplicas", 0) >= wanted)

@@ -58,14 +58,14 @@ class LoadProcess:
                 self._process.kill()
                 self._process.wait()
 
-    def readings(self) -> Iterator[Reading]:
+    def readings(self, labels: Mapping[str, str]) -> Iterator[Reading]:
         """Each request's times, one series a backend; failures by class; how late the generator itself was."""
         summary = self._read_summary()
         started = datetime.fromisoformat(summary["started_at"]).timestamp()
         with self._records.open(encoding="utf-8") as lines:
             records = sorted((json.loads(line) for line in lines), key=lambda each: float(each["intended_seconds"]))
         statement = f"bench load {self._plan.url} --steps {self._plan.steps}"
-        yield from _series(records, started, statement)
+        yield from _Told(records, started, statement, labels).series()
 
     def _read_summary(self) -> Mapping[str, Any]:
         try:
@@ -79,43 +79,53 @@ class LoadProcess:
         return summary
 
 
-def _series(records: Sequence[Mapping[str, Any]], started: float, statement: str) -> Iterator[Reading]:
-    answered: dict[str, list[Mapping[str, Any]]] = {}
-    failed: dict[str, list[float]] = {}
-    for record in records:
-        if record["error"]:
-            failed.setdefault(record["error"], []).append(started + record["intended_seconds"])
-        else:
-            answered.setdefault(record["backend"] or "", []).append(record)
-    for backend, of_backend in sorted(answered.items()):
-        times = [started + each["intended_seconds"] for each in of_backend]
-        for name, member in (("request_ttft_seconds", "first_byte_seconds"), ("request_e2e_seconds", "end_seconds")):
-            yield Measurement(
-                name=name,
-                unit=Unit.SECONDS,
-                values=[each[member] - each["intended_seconds"] for each in of_backend],
-                times_seconds=times,
-                source=Source.LOAD,
-                statement=statement,
-                labels={"backend": backend},
-            )
-    for error, times in sorted(failed.items()):
-        yield Measurement(
-            name="request_failed_total",
-            unit=Unit.TOTAL,
-            values=[1.0] * len(times),
-            times_seconds=times,
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """The records of one load, as readings."""
+
+    records: Sequence[Mapping[str, Any]]
+    started: float
+    statement: str
+    labels: Mapping[str, str]
+
+    def series(self) -> Iterator[Reading]:
+        answered = self._grouped("backend", [each for each in self.records if not each["error"]])
+        failed = self._grouped("error", [each for each in self.records if each["error"]])
+        for backend, records in answered.items():
+            for name, member in (
+                ("request_ttft_seconds", "first_byte_seconds"),
+                ("request_e2e_seconds", "end_seconds"),
+            ):
+                values = [each[member] - each["intended_seconds"] for each in records]
+                yield self._measurement(name, Unit.SECONDS, values, records, {"backend": backend})
+        for error, records in failed.items():
+            ones = [1.0] * len(records)
+            yield self._measurement("request_failed_total", Unit.TOTAL, ones, records, {"error": error})
+        sent = [each for each in self.records if each["sent_seconds"] is not None]
+        if sent:
+            late = [each["sent_seconds"] - each["intended_seconds"] for each in sent]
+            yield self._measurement("request_lateness_seconds", Unit.SECONDS, late, sent, {})
+
+    def _grouped(self, member: str, records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+        groups: dict[str, list[Mapping[str, Any]]] = {}
+        for record in records:
+            groups.setdefault(record[member] or "", []).append(record)
+        return dict(sorted(groups.items()))
+
+    def _measurement(
+        self,
+        name: str,
+        unit: Unit,
+        values: Sequence[float],
+        records: Sequence[Mapping[str, Any]],
+        labels: Mapping[str, str],
+    ) -> Measurement:
+        return Measurement(
+            name=name,
+            unit=unit,
+            values=values,
+            times_seconds=[self.started + each["intended_seconds"] for each in records],
             source=Source.LOAD,
-            statement=statement,
-            labels={"error": error},
-        )
-    sent = [each for each in records if each["sent_seconds"] is not None]
-    if sent:
-        yield Measurement(
-            name="request_lateness_seconds",
-            unit=Unit.SECONDS,
-            values=[each["sent_seconds"] - each["intended_seconds"] for each in sent],
-            times_seconds=[started + each["intended_seconds"] for each in sent],
-            source=Source.LOAD,
-            statement=statement,
+            statement=self.statement,
+            labels={**self.labels, **labels},
         )

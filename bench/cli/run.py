@@ -1,0 +1,193 @@
+"""
+Run scenarios on a target, and tell the verdicts.
+
+Everything that is created carries the run's label and is removed again, also after Ctrl-C. What was measured lies under
+results/<run-id>/ from the first reading on.
+"""
+
+import argparse
+import json
+import os
+import platform
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.cluster.journal import Journal
+from bench.evidence.store import RunStore, ScenarioStore
+from bench.model.codec import to_json
+from bench.model.evidence import Fidelity, Outcome, Plan, RunRecord, Step
+from bench.model.measurement import Reading
+from bench.plan import make_plan, parse_settings
+from bench.registry import Declaration, Registry, discover
+from bench.rig.cluster_rig import ClusterRig, Surroundings
+from bench.runner import Runner, exit_code
+from bench.targets.opening import OpenTarget, opened
+from bench.targets.options import add_target_arguments, target_of
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What it takes."""
+    parser.add_argument("scenario", nargs="*", help="ids as `bench list` shows them; none: all")
+    parser.add_argument("--set", action="append", default=[], metavar="SCENARIO.KEY=VALUE", help="a parameter")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where runs are kept")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--yes", action="store_true", help="do not ask before a run on a real cluster")
+    add_target_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan, run, tell."""
+    registry = discover()
+    declarations = _chosen(registry, arguments.scenario)
+    settings = parse_settings(arguments.set, declarations)
+    talk = Console(stderr=True)
+    with opened(target_of(arguments)) as target:
+        plan = make_plan(declarations, settings, target.inventory)
+        if not _is_agreed(target, plan, arguments, talk):
+            return 2
+        return _execute(_Execution(registry, target, plan, arguments, talk))
+
+
+def _chosen(registry: Registry, ids: list[str]) -> list[Declaration]:
+    return [registry.get(each) for each in ids] if ids else list(registry)
+
+
+def _is_agreed(target: OpenTarget, plan: Plan, arguments: argparse.Namespace, talk: Console) -> bool:
+    """A run on a real cluster is told first, and wants a yes."""
+    minutes = plan.duration_seconds / 60.0
+    talk.print(f"{target.target.name}: about {minutes:.0f} min, {plan.gpu_minutes:.0f} GPU-minutes")
+    if target.target.fidelity is Fidelity.EMBEDDED or arguments.yes:
+        return True
+    talk.print("It creates namespaces bench-<run>-…, and removes them. `bench plan` shows all of it.")
+    if not sys.stdin.isatty():
+        talk.print("Say --yes to run on a cluster without being asked.")
+        return False
+    return input(f"Run on {target.target.name}? [y/N] ").strip().lower() in ("y", "yes")
+
+
+class _Execution:
+    """One run: its store, its journal, and the rigs of its steps."""
+
+    def __init__(
+        self, registry: Registry, target: OpenTarget, plan: Plan, arguments: argparse.Namespace, talk: Console
+    ) -> None:
+        self.registry = registry
+        self.target = target
+        self.plan = plan
+        self.as_json: bool = arguments.json
+        self.talk = talk
+        self.record = _record(target, plan)
+        self.store = RunStore.create(arguments.results, self.record)
+
+    def rig_of(self, _: Step, kept: ScenarioStore) -> AbstractContextManager[ClusterRig]:
+        target = self.target
+        journal = Journal(self.store.folder / "journal.jsonl")
+        return ClusterRig(
+            Surroundings(
+                cluster=target.cluster,
+                prometheus=target.prometheus,
+                inventory=target.inventory,
+                gateway_url=target.target.gateway_url,
+                run_id=self.record.run_id,
+                folder=kept.folder,
+                journal=journal,
+            )
+        )
+
+
+def _record(target: OpenTarget, plan: Plan) -> RunRecord:
+    started = datetime.now(UTC)
+    return RunRecord(
+        run_id=f"{started:%Y%m%d-%H%M%S}-{secrets.token_hex(2)}",
+        fidelity=target.target.fidelity,
+        target=target.target.name,
+        bench_version=metadata.version("gpu-bench"),
+        server_version=target.inventory.server_version,
+        cluster_uid=target.inventory.cluster_uid,
+        started=started,
+        plan=plan,
+        environment={"python": platform.python_version(), "kernel": platform.release(), "cpus": str(os.cpu_count())},
+    )
+
+
+def _execute(execution: _Execution) -> int:
+    runner = Runner(
+        registry=execution.registry,
+        store=execution.store,
+        rig_of=execution.rig_of,
+        narrator=_Narrator(execution.talk),
+    )
+    outcomes: list[Outcome] = []
+    try:
+        outcomes.extend(runner.execute(execution.plan))
+    finally:
+        execution.store.finish(execution.record)
+        execution.talk.print(f"kept in {execution.store.folder}")
+    if execution.as_json:
+        json.dump(_told(execution, outcomes), sys.stdout, indent=1)
+        print()
+    else:
+        _print(execution, outcomes)
+    return exit_code(tuple(outcomes))
+
+
+class _Narrator:
+    """Says on standard error how far the run is."""
+
+    def __init__(self, talk: Console) -> None:
+        self._talk = talk
+        self._kept = 0
+
+    def step_started(self, step: Step, number: int, count: int) -> None:
+        self._kept = 0
+        self._talk.print(f"[bold]{number}/{count} {step.scenario}[/bold]  {step.claim}")
+
+    def reading_kept(self, step: Step, reading: Reading) -> None:  # noqa: ARG002 (counted only)
+        self._kept += 1
+
+    def step_ended(self, outcome: Outcome) -> None:
+        self._talk.print(f"{outcome.scenario}: {outcome.verdict}, {self._kept} readings. {outcome.reason}")
+
+
+def _told(execution: _Execution, outcomes: list[Outcome]) -> dict[str, object]:
+    return {
+        "run_id": execution.record.run_id,
+        "path": str(execution.store.folder),
+        "fidelity": execution.record.fidelity.value,
+        "scenarios": [
+            {
+                "id": outcome.scenario,
+                "verdict": outcome.verdict.value,
+                "reason": outcome.reason,
+                "checks": [to_json(check) for check in outcome.checks],
+            }
+            for outcome in outcomes
+        ],
+    }
+
+
+def _print(execution: _Execution, outcomes: list[Outcome]) -> None:
+    console = Console()
+    if execution.record.fidelity is Fidelity.EMBEDDED:
+        console.print("embedded: run on the lab; says nothing about a real cluster or a real GPU")
+    table = Table("verdict", "claim", "observed", "bound")
+    for verdict, claim, observed, bound in _rows(outcomes):
+        table.add_row(verdict, claim, observed, bound)
+    console.print(table)
+
+
+def _rows(outcomes: list[Outcome]) -> Iterator[tuple[str, str, str, str]]:
+    for outcome in outcomes:
+        yield outcome.verdict.value, f"[bold]{outcome.scenario}[/bold] {outcome.reason}", "", ""
+        for check in outcome.checks:
+            where = " ".join(check.labels.values())
+            observed = "" if check.observed is None else f"{check.observed:.3g} {where}"
+            yield check.verdict.value, check.claim, observed or check.reason, check.bound
