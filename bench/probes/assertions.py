@@ -172,8 +172,8 @@ def find_readings_of(signals: Sequence[Reading], uuid: str) -> list[Reading]:
     ]
 
 
-# Below this the renewals of the counter, ten a second, are too coarse to hold against the power.
-_LONG_ENOUGH_SECONDS = 1.5
+# Below this the renewals of the counter, ten a second, are too coarse for a bound of 10 %.
+_LONG_ENOUGH_SECONDS = 2.5
 
 
 def _energy_to_power(energy: Measurement, power: Reading | None) -> float | str:

@@ -158,6 +158,8 @@ def plain(value: Any) -> Plain:
         return value.decode("utf-8", "replace")
     if isinstance(value, ctypes.Structure):
         return {name: plain(getattr(value, name)) for name, *_ in value._fields_}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | ctypes.Array):
         return [plain(item) for item in value]
     # numbers of ctypes have a `value`; handles too, but theirs means nothing outside this process

@@ -12,6 +12,8 @@ from bench.probes.nvml import Answer, Handle, Plain, ask, meaning_of, plain
 
 # nvml.h: a device has at most so many NVLinks.
 _LINKS = 18
+# pynvml's own constant of that name is a tuple, by a comma too many.
+_P2P_READ = 0
 
 _FIELDS = {
     "NVML_FI_DEV_ECC_DBE_VOL_TOTAL": 4,
@@ -237,6 +239,6 @@ def peers(handles: Sequence[Handle]) -> Iterator[Answer]:
             )
             yield ask(
                 f"nvmlDeviceGetP2PStatus({name}, read)",
-                partial(pynvml.nvmlDeviceGetP2PStatus, *pair, pynvml.NVML_P2P_CAPS_INDEX_READ),
+                partial(pynvml.nvmlDeviceGetP2PStatus, *pair, _P2P_READ),
             )
             yield ask(f"nvmlDeviceOnSameBoard({name})", partial(pynvml.nvmlDeviceOnSameBoard, *pair))
