@@ -20,6 +20,16 @@ _SET_NETMASK: Final = 0x891C
 _ADD_BRIDGE: Final = 0x89A0
 _UP_AND_RUNNING: Final = 0x1 | 0x40
 
+_SETTINGS: Final = {
+    "ipv4/ip_forward": "1",
+    # A service's address is translated where the lab routes. Translated on the bridge instead, what a pod asks of
+    # itself through a service would have to leave by the port that it came from, and is dropped.
+    "bridge/bridge-nf-call-iptables": "0",
+    # All pods are behind one interface: the kernel would tell a pod of a shorter way to a service's address, past it.
+    "ipv4/conf/all/send_redirects": "0",
+    f"ipv4/conf/{network.BRIDGE}/send_redirects": "0",
+}
+
 
 def set_up() -> None:
     """Loopback, the bridge with the lab's own address, and forwarding between what is on the bridge."""
@@ -31,8 +41,11 @@ def set_up() -> None:
         fcntl.ioctl(any_socket, _SET_ADDRESS, _address_request(network.BRIDGE, IPv4Address(network.BRIDGE_ADDRESS)))
         fcntl.ioctl(any_socket, _SET_NETMASK, _address_request(network.BRIDGE, netmask))
         _bring_up(any_socket, network.BRIDGE)
-    # The setting of this network namespace only: /proc/sys/net shows that of the reader.
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1", encoding="ascii")
+    for setting, value in _SETTINGS.items():
+        # Of this network namespace only: /proc/sys/net shows that of the reader. A module's may be absent.
+        path = Path("/proc/sys/net") / setting
+        if path.exists():
+            path.write_text(value, encoding="ascii")
 
 
 def _bring_up(any_socket: socket.socket, name: str) -> None:
