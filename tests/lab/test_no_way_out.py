@@ -1,6 +1,7 @@
 """From a pod of the lab no packet leaves the machine. Asked of the lab alone: a real cluster has a way out."""
 
 import itertools
+import socket
 from pathlib import Path
 
 import pytest
@@ -56,13 +57,21 @@ def test_no_outside_name_is_found(target: Target, namespace: str, lab: RunningLa
 
 def test_the_machine_itself_is_not_reached(target: Target, namespace: str, lab: RunningLab) -> None:
     assert lab.pid
-    gateways = _addresses_of_this_machine()
-    words = f"print(json.dumps([connect(a, 22) for a in {gateways!r}] + [send(a, 9) for a in {gateways!r}]))"
+    addresses = _addresses_of_this_machine()
+    with socket.create_server(("0.0.0.0", 0)) as listening, socket.socket(type=socket.SOCK_DGRAM) as receiving:
+        receiving.bind(("0.0.0.0", 0))
+        receiving.setblocking(False)
+        open_port, heard_port = listening.getsockname()[1], receiving.getsockname()[1]
+        words = (
+            f"[send(a, {heard_port}) for a in {addresses!r}]\n"
+            f"print(json.dumps([connect(a, {open_port}) for a in {addresses!r}]))"
+        )
 
-    told = answer_of(target, pod(namespace, "homeward", python(TRY + words)))
+        told = answer_of(target, pod(namespace, "homeward", python(TRY + words)))
 
-    assert "connected" not in told
-    assert set(told) <= CLOSED
+        assert set(told) <= CLOSED
+        with pytest.raises(BlockingIOError):
+            receiving.recv(1)
 
 
 def test_the_lab_has_no_route_but_to_its_own_pods(lab: RunningLab) -> None:
