@@ -114,7 +114,7 @@ def test_energy_is_held_against_power_once_it_was_watched_for_long_enough():
 def test_energy_that_falls_is_found():
     ticks = iter(range(10**6, 0, -1))
 
-    assert "energy_falls_total" in findings(probed(pair(), clock=lambda: next(ticks)))
+    assert "energy_falls_total" in findings(probed(pair(), seconds=0.25, clock=lambda: next(ticks)))
 
 
 def test_a_link_at_rest_is_not_judged_on_an_idle_device():
