@@ -329,9 +329,9 @@ def _idle(view: _View, desired: Signal) -> Iterator[Reading]:
         start, end = float(window.times_seconds[0]), float(window.times_seconds[-1])
         inside = (desired.times_seconds > start) & (desired.times_seconds <= end)
         changes = np.count_nonzero(np.diff(desired.values[inside])) if inside.sum() > 1 else 0
-        at_start = desired.at(np.array([start, end]))
-        moved = float(changes) if changes else float(at_start[0] != at_start[1])
-        yield _one("scaled_while_idle_total", Unit.TOTAL, moved)
+        before, after = desired.at(np.array([start, end]))
+        first_change = int(not np.isnan(before) and before != after and not changes)
+        yield _one("scaled_while_idle_total", Unit.TOTAL, float(changes + first_change))
 
 
 def _devices(view: _View) -> Iterator[Reading]:

@@ -1,0 +1,229 @@
+"""One step up and one down of which every time is known, told as the scenario would; then with one thing wrong each."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pytest
+
+from bench.analysis.autoscaling import Rules, derive
+from bench.model.measurement import Absent, Measurement, Reading, Source, find_readings
+from bench.model.units import Unit
+
+RULES = Rules(
+    target=70.0,
+    tolerance_ratio=0.1,
+    max_replicas=2,
+    ttft_slo_seconds=1.0,
+    relief_window_seconds=5.0,
+    configured_collect_seconds=2.0,
+    factor=1.0,
+)
+STEP = 100.0
+BUSY, EXPORTED, STORED, SERVED, DECIDED = 100.5, 101.5, 102.5, 102.7, 104.0
+POD = {"created": 104.1, "scheduled": 104.2, "started": 104.4, "ready": 106.0}
+FIRST_ANSWER = 106.8
+DOWN = 130.0
+
+
+def reading(
+    name: str, pairs: Iterable[tuple[float, float]], labels: Mapping[str, str] | None = None, unit: Unit | None = None
+) -> Measurement:
+    told = list(pairs)
+    found = unit or next(each for each in sorted(Unit, key=lambda u: -len(u)) if each.ends(name))
+    return Measurement(
+        name=name,
+        unit=found,
+        values=[value for _, value in told],
+        times_seconds=[at for at, _ in told],
+        source=Source.ANALYSIS,
+        statement="a test",
+        labels=labels or {},
+    )
+
+
+def rising(at: float, period: float, *, peak: float = 100.0) -> list[tuple[float, float]]:
+    """Polled with a phase such that the rise is first seen at `at`; jitters, so that the polls can be told apart."""
+    times = np.arange(at - 20 * period, DOWN + 10.0, period)
+    return [(float(t), (peak if at - 1e-9 <= t < DOWN else 0.0) + 0.01 * (k % 2)) for k, t in enumerate(times)]
+
+
+def sound(**changes: Reading | None) -> list[Reading]:
+    """All readings of a sound run; `changes` replaces those of a name, or leaves them out."""
+    one = {"uuid": "GPU-1"}
+    requests = [(STEP + 0.2 * k, 0.3) for k in range(100)]
+    by_new = [(FIRST_ANSWER - 0.1 + 0.4 * k, 0.1) for k in range(40)]
+    told: dict[str, list[Reading]] = {
+        "gpu_busy_time_ratio": [reading("gpu_busy_time_ratio", [(t, v / 100) for t, v in rising(BUSY, 0.1)], one)],
+        "exporter": [
+            reading("exporter_metric_value", rising(EXPORTED, 0.2), {**one, "metric": "DCGM_FI_DEV_GPU_UTIL"}),
+            reading(
+                "exporter_metric_value",
+                [(90 + 0.2 * k, float(k // 10)) for k in range(250)],
+                {**one, "metric": "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"},
+            ),
+        ],
+        "prometheus_metric_value": [reading("prometheus_metric_value", rising(STORED, 2.0), {"UUID": "GPU-1"})],
+        "metrics_api_metric_value": [reading("metrics_api_metric_value", rising(SERVED, 0.2))],
+        "hpa_metric_value": [reading("hpa_metric_value", [(90 + 3.0 * k, float(k)) for k in range(15)])],
+        "desired_replicas_total": [reading("desired_replicas_total", [(90.0, 1.0), (DECIDED, 2.0), (DOWN + 8.0, 1.0)])],
+        "load_rate_per_second": [
+            reading("load_rate_per_second", [(STEP, 5.0), (DOWN - 1, 5.0)], {"step": "1", "direction": "up"}),
+            reading("load_rate_per_second", [(DOWN, 1.0), (DOWN + 10, 1.0)], {"step": "1", "direction": "down"}),
+        ],
+        "pod_seen_seconds": [
+            *(moment("old", name, 80.0) for name in POD),
+            *(moment("new", name, at) for name, at in POD.items()),
+            moment("new", "deleted", DOWN + 8.1),
+        ],
+        "device_held_total": [held("old", "GPU-1"), held("new", "GPU-2")],
+        "request_e2e_seconds": [
+            reading("request_e2e_seconds", requests, {"backend": "old", "step": "1", "direction": "up"}),
+            reading("request_e2e_seconds", by_new, {"backend": "new", "step": "1", "direction": "up"}),
+        ],
+        "request_ttft_seconds": [
+            reading("request_ttft_seconds", requests, {"backend": "old", "step": "1", "direction": "up"})
+        ],
+        "calibration_metric_value": [
+            calibrated(state, of, value)
+            for state, value in (("idle", 0.0), ("full", 98.0))
+            for of in ("device", "metrics-api")
+        ],
+        "idle_control_seconds": [reading("idle_control_seconds", [(85.0, 0.0), (95.0, 10.0)])],
+        "request_failed_total": [],
+    }
+    for name, change in changes.items():
+        told[name] = [] if change is None else [change]
+    return [each for group in told.values() for each in group]
+
+
+def moment(pod: str, name: str, at: float) -> Measurement:
+    return reading("pod_seen_seconds", [(at, at)], {"pod": pod, "moment": name})
+
+
+def held(pod: str, uuid: str) -> Measurement:
+    return reading("device_held_total", [(90.0, 1.0)], {"pod": pod, "uuid": uuid})
+
+
+def calibrated(state: str, of: str, value: float) -> Measurement:
+    return reading("calibration_metric_value", [(50.0, value)], {"at": state, "of": of})
+
+
+def value_of(readings: Iterable[Reading], name: str, **labels: str) -> float:
+    (found,) = find_readings(list(readings), name, labels)
+    assert isinstance(found, Measurement), found
+    return float(found.values[-1])
+
+
+def test_every_stage_up_is_timed_from_its_own_source() -> None:
+    derived = list(derive(sound(), RULES))
+
+    def stage(name: str) -> float:
+        return value_of(derived, "stage_seconds", direction="up", stage=name)
+
+    assert stage("device") == pytest.approx(BUSY - STEP, abs=0.06)
+    assert stage("exporter") == pytest.approx(EXPORTED - BUSY, abs=0.16)
+    assert stage("metrics-api") == pytest.approx(SERVED - STORED, abs=1.1)
+    assert stage("pod-created") == pytest.approx(0.1, abs=1e-6)
+    assert stage("ready") == pytest.approx(1.6, abs=1e-6)
+    assert stage("serving") == pytest.approx(FIRST_ANSWER - 106.0, abs=1e-6)
+
+
+def test_the_stages_add_up_to_the_total_exactly() -> None:
+    derived = list(derive(sound(), RULES))
+    stages = [
+        each for each in find_readings(derived, "stage_seconds", {"direction": "up"}) if isinstance(each, Measurement)
+    ]
+
+    total = value_of(derived, "stages_together_seconds", direction="up")
+    assert round(sum(float(each.values[0]) for each in stages), 9) == round(total, 9)
+
+
+def test_a_stage_that_does_not_exist_here_is_absent_and_not_zero() -> None:
+    (node,) = find_readings(list(derive(sound(), RULES)), "stage_seconds", {"direction": "up", "stage": "node"})
+
+    assert isinstance(node, Absent)
+    assert node.reason == "the nodes are fixed"
+
+
+def test_a_sound_run_has_nothing_to_complain_of() -> None:
+    derived = list(derive(sound(), RULES))
+
+    for name in (
+        "replicas_short_of_predicted_total",
+        "replicas_left_over_total",
+        "scaled_while_idle_total",
+        "pods_without_a_device_total",
+        "pods_that_share_a_device_total",
+        "ready_pods_that_never_answered_total",
+    ):
+        assert value_of(derived, name) == 0.0, name
+    assert value_of(derived, "metrics_api_to_device_ratio") == pytest.approx(1.0)
+    assert value_of(derived, "collect_interval_measured_to_configured_ratio") == pytest.approx(1.0, abs=0.05)
+
+
+def test_two_pods_on_one_device_are_found() -> None:
+    readings = [*sound(device_held_total=None), held("old", "GPU-1"), held("new", "GPU-1")]
+
+    assert value_of(derive(readings, RULES), "pods_that_share_a_device_total") == 1.0
+
+
+def test_a_device_that_one_pod_leaves_before_the_next_takes_it_is_not_shared() -> None:
+    readings = [*sound(device_held_total=None), held("new", "GPU-1"), held("later", "GPU-1")]
+    readings += [moment("later", "ready", DOWN + 9.0), held("old", "GPU-2")]
+
+    assert value_of(derive(readings, RULES), "pods_that_share_a_device_total") == 0.0
+
+
+def test_a_pod_that_is_ready_and_never_answers_is_found() -> None:
+    only_old = reading("request_e2e_seconds", [(101.0, 0.2)], {"backend": "old", "step": "1", "direction": "up"})
+
+    derived = derive(sound(request_e2e_seconds=only_old), RULES)
+
+    assert value_of(derived, "ready_pods_that_never_answered_total") == 1.0
+
+
+def test_a_metric_in_another_unit_shows_in_the_ratio() -> None:
+    readings = [*sound(calibration_metric_value=None), calibrated("full", "device", 98.0)]
+    readings.append(calibrated("full", "metrics-api", 0.98))
+
+    assert value_of(derive(readings, RULES), "metrics_api_to_device_ratio") == pytest.approx(0.01)
+
+
+def test_an_autoscaler_that_stays_is_short_of_the_prediction() -> None:
+    stays = reading("desired_replicas_total", [(90.0, 1.0), (120.0, 1.0)])
+
+    assert value_of(derive(sound(desired_replicas_total=stays), RULES), "replicas_short_of_predicted_total") == 1.0
+
+
+def test_an_exporter_that_collects_ten_times_slower_than_configured_is_measured_so() -> None:
+    slow = reading(
+        "exporter_metric_value",
+        [(0.2 * k, float(k // 100)) for k in range(700)],
+        {"uuid": "GPU-1", "metric": "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"},
+    )
+
+    ratio = value_of(derive(sound(exporter=slow), RULES), "collect_interval_measured_to_configured_ratio")
+
+    assert ratio == pytest.approx(10.0, abs=0.2)
+
+
+def test_lost_requests_are_counted_where_they_were_lost() -> None:
+    lost = reading("request_failed_total", [(DOWN + 8.0, 1.0)], {"error": "connect", "step": "1", "direction": "down"})
+    derived = list(derive(sound(request_failed_total=lost), RULES))
+
+    assert value_of(derived, "requests_failed_total", direction="down") == 1.0
+    assert value_of(derived, "requests_failed_total", direction="up") == 0.0
+
+
+def test_without_a_probe_the_device_stage_is_absent_and_the_rest_stands() -> None:
+    derived = list(derive(sound(gpu_busy_time_ratio=None), RULES))
+
+    (device,) = find_readings(derived, "stage_seconds", {"direction": "up", "stage": "device"})
+    assert isinstance(device, Absent)
+    assert value_of(derived, "stage_seconds", direction="up", stage="pod-created") == pytest.approx(0.1, abs=1e-6)
+
+
+def test_nothing_that_was_measured_gives_no_numbers() -> None:
+    derived = list(derive([], RULES))
+
+    assert not [each for each in derived if isinstance(each, Measurement) and each.name.endswith("_ratio")]
