@@ -23,9 +23,8 @@ from bench.load.tallies import merged
 
 Watcher = Callable[[Glance], None]
 
-#: Time for interpreters to start, so that all workers begin together.
-_LEAD_SECONDS_PER_WORKER = 0.6
-_LEAD_SECONDS = 1.5
+#: From the word to begin to the first second of the schedule: time enough for every worker to hear it.
+_LEAD_SECONDS = 0.1
 
 
 @dataclass(slots=True)
@@ -101,8 +100,7 @@ def _told(engine: Engine) -> dict[str, Any]:
 
 def _run_processes(order: LoadOrder, means: Means, watcher: Watcher, stop: Stop) -> tuple[list[dict[str, Any]], int]:
     processes, records_file = means.processes, means.records_file
-    begins = time.monotonic_ns() + round((_LEAD_SECONDS + _LEAD_SECONDS_PER_WORKER * processes) * 1e9)
-    parts = shares(order, workers=processes, start_ns=begins, records_file=records_file)
+    parts = shares(order, workers=processes, start_ns=0, records_file=records_file)
     started = [_spawn(part, means.kind) for part in parts]
 
     def tell_all() -> None:
@@ -112,12 +110,11 @@ def _run_processes(order: LoadOrder, means: Means, watcher: Watcher, stop: Stop)
 
     stop.on_ask(tell_all)
     try:
+        _begin_together(started)
         told = _gather(started, watcher)
     finally:
         for worker in started:
-            if worker.poll() is None:
-                worker.kill()
-            worker.wait()
+            _end(worker)
     if records_file is not None:
         _join(records_file, processes)
     return told, sum(part.planned for part in parts)
@@ -132,11 +129,44 @@ def _spawn(part: Share, kind: EngineKind | None) -> subprocess.Popen[bytes]:
         start_new_session=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
     )
+    _say(worker, pickle.dumps((part, kind)))
+    return worker
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    """One that has told its tally ends by itself; any other is of no more use."""
+    for pipe in (worker.stdin, worker.stdout):
+        if pipe is not None:
+            pipe.close()
+    try:
+        worker.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
+
+
+def _say(worker: subprocess.Popen[bytes], message: bytes) -> None:
     if worker.stdin is None:
         raise BenchBroke("a worker without standard input")
-    pickle.dump((part, kind), worker.stdin)
-    worker.stdin.close()
-    return worker
+    worker.stdin.write(message)
+    worker.stdin.flush()
+
+
+def _hear(worker: subprocess.Popen[bytes]) -> dict[str, Any]:
+    line = worker.stdout.readline() if worker.stdout else b""
+    if not line:
+        raise BenchBroke(f"a worker ended without a result, exit code {worker.wait()}; its words stand above")
+    message: dict[str, Any] = json.loads(line)
+    return message
+
+
+def _begin_together(started: Sequence[subprocess.Popen[bytes]]) -> None:
+    """All have read their shares before any is told when to start."""
+    for worker in started:
+        _hear(worker)
+    begins = time.monotonic_ns() + round(_LEAD_SECONDS * 1e9)
+    for worker in started:
+        _say(worker, b"%d\n" % begins)
 
 
 def _gather(started: Sequence[subprocess.Popen[bytes]], watcher: Watcher) -> list[dict[str, Any]]:
@@ -147,12 +177,7 @@ def _gather(started: Sequence[subprocess.Popen[bytes]], watcher: Watcher) -> lis
         for at, worker in enumerate(started):
             if at in told:
                 continue
-            line = worker.stdout.readline() if worker.stdout else b""
-            if not line:
-                raise BenchBroke(
-                    f"worker {at} ended without a result, exit code {worker.wait()}; its words stand above"
-                )
-            message = json.loads(line)
+            message = _hear(worker)
             if "glance" in message:
                 glances[at] = Glance(**message["glance"])
             else:
@@ -188,12 +213,15 @@ def _join(records_file: Path, processes: int) -> None:
 def be_worker() -> None:
     """A worker process: a share on standard input, lines of JSON on standard output."""
     share, kind = pickle.load(sys.stdin.buffer)  # noqa: S301 -- our own parent wrote it
-    engine = engines.start(share, kind)
-    signal.signal(signal.SIGTERM, lambda *_: engine.stop())
 
     def tell(message: dict[str, Any]) -> None:
         sys.stdout.write(json.dumps(message) + "\n")
         sys.stdout.flush()
+
+    tell({"ready": True})
+    share.config["start_ns"] = int(sys.stdin.buffer.readline())
+    engine = engines.start(share, kind)
+    signal.signal(signal.SIGTERM, lambda *_: engine.stop())
 
     def glance_fields(glance: Glance) -> dict[str, Any]:
         return {name: getattr(glance, name) for name in Glance.__slots__}

@@ -1,364 +1,109 @@
-"""Each gate of the load generator as a run against the C server, told as a row: what was measured, and the bound."""
+"""
+The load generator's gates as ratios in one run: ``python -m tests.bench.gates``.
 
+The client is pinned to one core and the C server to another; truth is the server's log. Needs two cores, a C compiler,
+and for one row uvloop. Writes results/bench-load/<time>.json and .md.
+"""
+
+import argparse
 import json
+import os
+import platform
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from tests.bench.measures import Bench, Row, fidelity, growth, merging, paced, short_requests, stall
+from tests.bench.programs import build, say
 
-from tests.bench.programs import (
-    CLIENT_CORE,
-    HERE,
-    Truth,
-    cpu_seconds,
-    memory_bytes,
-    pinned,
-    say,
-    serve,
-    wait_seconds,
-)
-
-PACED = "/v1/chat/completions?ttft_us=200000-300000&itl_us=20000&tokens=64"
-_RAMP_SECONDS = 2.0
+ROOT = Path(__file__).parents[2]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One line of the table. `relation` is between the value and its bounds; no bound: told for information."""
-
-    gate: str
-    value: float
-    unit: str
-    relation: str = ""
-    must: float | None = None
-    stretch: float | None = None
-    detail: str = ""
-
-    @property
-    def verdict(self) -> str:
-        if self.must is None:
-            return "-"
-        keeps = (lambda bound: self.value >= bound) if self.relation == ">=" else (lambda bound: self.value <= bound)
-        if self.stretch is not None and keeps(self.stretch):
-            return "stretch"
-        return "pass" if keeps(self.must) else "FAIL"
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"verdict": self.verdict}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """A client under load, seen from outside in a window."""
-
-    events_per_cpu_second: float
-    events_per_second: float
-    core_used: float
-    start_cpu_seconds: float
-    memory_bytes: int
-    truth: Truth
-    told: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
-    """Where the programs are and how long a window is."""
-
-    programs: Path
-    window_seconds: float
-
-    def url(self, port: int, path: str) -> str:
-        return f"http://127.0.0.1:{port}{path}"
-
-    def locust(self, file: str, url: str, streams: int, told: Path | None = None) -> list[str]:
-        seconds = round(_RAMP_SECONDS + self.window_seconds + 2)
-        command = [
-            sys.executable,
-            "-m",
-            "locust",
-            "-f",
-            str(HERE / file),
-            "--headless",
-            "--host",
-            url,
-            "--only-summary",
-        ]
-        command += ["-u", str(streams), "-r", str(streams), "-t", f"{seconds}s", "--loglevel", "WARNING"]
-        return command + (["--bench-json", str(told)] if told else [])
-
-    def sample(self, command: Sequence[str], port_path: str, *, told: Path | None = None) -> Sample:
-        """Runs a client; `URL` and `PORT` in its command are filled in."""
-        with serve(self.programs) as server:
-            url = self.url(server.port, port_path)
-            filled = [word.replace("URL", url).replace("PORT", str(server.port)) for word in command]
-            client = subprocess.Popen(
-                pinned(filled, CLIENT_CORE), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-            )
-            try:
-                server.wait_for_first()
-                start_cpu = cpu_seconds(client.pid)
-                wait_seconds(_RAMP_SECONDS)
-                begin, cpu = time.time_ns(), cpu_seconds(client.pid)
-                wait_seconds(self.window_seconds)
-                used, end = cpu_seconds(client.pid) - cpu, time.time_ns()
-                memory = memory_bytes(client.pid)
-                _, errors = client.communicate(timeout=90)
-            finally:
-                if client.poll() is None:
-                    client.kill()
-                    client.wait()
-        if client.returncode not in (0, 1):
-            sys.exit(f"{filled}: exit code {client.returncode}\n{errors}")
-        events = server.truth.sent_between(begin, end)
-        seconds = (end - begin) / 1e9
-        return Sample(
-            events_per_cpu_second=events / used,
-            events_per_second=events / seconds,
-            core_used=used / seconds,
-            start_cpu_seconds=start_cpu,
-            memory_bytes=memory,
-            truth=server.truth,
-            told=json.loads(told.read_text()) if told else None,
-        )
-
-    def load(
-        self, path: str, words: Sequence[str], *, stall: str = "", core: int | None = CLIENT_CORE
-    ) -> tuple[dict[str, Any], Truth]:
-        """`bench load` by itself: its result and the server's truth."""
-        told = self.programs / "told.json"
-        with serve(self.programs, stall=stall) as server:
-            command = [
-                sys.executable,
-                "-m",
-                "bench.cli",
-                "load",
-                self.url(server.port, path),
-                "--quiet",
-                "--json",
-                str(told),
-            ]
-            done = subprocess.run(
-                pinned([*command, *words], core),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-            )
-        if done.returncode not in (0, 1, 3):
-            sys.exit(f"bench load {words}: exit code {done.returncode}\n{done.stderr}")
-        return json.loads(told.read_text()), server.truth
-
-
-def clients(bench: Bench, streams: int, told: Path) -> dict[str, list[str]]:
-    seconds = str(_RAMP_SECONDS + bench.window_seconds + 1)
-    found = {
-        "C": [str(bench.programs / "client"), "PORT", PACED, str(streams), seconds],
-        "engine": bench.locust("locust_engine.py", "URL", streams, told),
-        "locust": bench.locust("locust_stock.py", "URL", streams),
-        "aiohttp+uvloop": [sys.executable, str(HERE / "client_aiohttp.py"), "URL", str(streams), seconds],
+def machine() -> dict[str, Any]:
+    """What the figures were taken on."""
+    model = next(
+        (
+            line.partition(":")[2].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        "",
+    )
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
+    return {
+        "processor": model,
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "commit": commit,
+        "load_average": os.getloadavg(),
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    return found if streams <= 100 else {name: found[name] for name in ("C", "engine", "locust")}
 
 
-def paced(bench: Bench, streams: int, rounds: int) -> list[Row]:
-    """Events per client CPU-second in interleaved rounds; the median of each client."""
-    told = bench.programs / "locust.json"
-    samples: dict[str, list[Sample]] = {}
-    for _ in range(rounds):
-        for name, command in clients(bench, streams, told).items():
-            one = bench.sample(command, PACED, told=told if name == "engine" else None)
-            samples.setdefault(name, []).append(one)
-            seen = f"{one.events_per_cpu_second:,.0f} events per CPU-s, core {one.core_used:.2f}"
-            say(f"  {streams} streams, {name}: {seen}")
-    rate = {name: float(np.median([one.events_per_cpu_second for one in many])) for name, many in samples.items()}
-    detail = ", ".join(f"{name} {value:,.0f}" for name, value in rate.items())
-    title = f"paced events per CPU-s, {streams} streams, locust + engine"
-    rows = [
-        Row(
-            gate=f"{title} / C client",
-            value=rate["engine"] / rate["C"],
-            unit="ratio",
-            relation=">=",
-            must=0.6,
-            stretch=0.85,
-            detail=detail,
+def markdown(rows: Sequence[Row], around: dict[str, Any]) -> str:
+    lines = [
+        "# Load generator: gates",
+        "",
+        (
+            f"{around['processor']}, {around['cores']} cores, Linux {around['kernel']}, Python {around['python']}, "
+            f"commit {around['commit'][:12]}, {around['at']}; load average before {around['load_average'][0]:.2f}."
         ),
-        Row(
-            gate=f"{title} / stock locust",
-            value=rate["engine"] / rate["locust"],
-            unit="ratio",
-            relation=">=",
-            must=3.0,
-            stretch=5.0,
-        ),
+        "",
+        "| gate | measured | must | stretch | verdict | detail |",
+        "|---|---|---|---|---|---|",
     ]
-    engine = samples["engine"][-1]
-    return rows + (_errors(engine) + _footprint(samples["engine"]) if streams >= 1000 else [])
+    for row in rows:
+        must = "" if row.must is None else f"{row.relation} {row.must:g}"
+        stretch = "" if row.stretch is None else f"{row.relation} {row.stretch:g}"
+        lines.append(f"| {row.gate} | {row.value:.4g} {row.unit} | {must} | {stretch} | {row.verdict} | {row.detail} |")
+    return "\n".join(lines) + "\n"
 
 
-def _errors(engine: Sample) -> list[Row]:
-    assert engine.told is not None
-    told, truth = engine.told, engine.truth
-    ttft = told["ttft_seconds"]["from_sent"]["p99"] - float(np.quantile(truth.ttft_seconds(64), 0.99))
-    itl = told["itl_seconds"]["p99"] - float(np.quantile(truth.itl_seconds(64), 0.99))
-    return [
-        Row(
-            gate="TTFT p99 at 1000 streams, reported - truth",
-            value=abs(ttft) * 1e3,
-            unit="ms",
-            relation="<=",
-            must=1.0,
-            stretch=0.1,
-        ),
-        Row(gate="ITL p99 at 1000 streams, reported - truth", value=abs(itl) * 1e3, unit="ms", relation="<=", must=1.0),
-    ]
-
-
-def _footprint(samples: Sequence[Sample]) -> list[Row]:
-    start = float(np.median([one.start_cpu_seconds for one in samples]))
-    memory = max(one.memory_bytes for one in samples) / 1e6
-    return [
-        Row(gate="start to first request, locust + engine", value=start, unit="CPU-s", relation="<=", must=2.5),
-        Row(gate="memory at 1000 streams, locust + engine", value=memory, unit="MB", relation="<=", must=100.0),
-    ]
-
-
-def short_requests(bench: Bench) -> list[Row]:
-    words = [
-        "--users",
-        "64",
-        "--duration",
-        "4",
-        "--max-requests",
-        "100000000",
-        "--distinct",
-        "1",
-        "--output-tokens",
-        "1",
-    ]
-    told, truth = bench.load("/v1/chat/completions?tokens=1", words)
-    begin = min(truth.received) + 10**9
-    rate = truth.received_between(begin, begin + 2 * 10**9) / 2
-    cpu = told["generator"]["cpu_seconds"]
-    detail = f"{told['requests']['ok'] / cpu:,.0f} per client CPU-s"
-    return [
-        Row(
-            gate="short streamed requests on one core",
-            value=rate,
-            unit="1/s",
-            relation=">=",
-            must=20_000,
-            stretch=50_000,
-            detail=detail,
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=2, help="interleaved rounds of the paced runs")
+    parser.add_argument("--window", type=float, default=6.0, help="seconds of each paced window")
+    parser.add_argument("--only", help="gates whose name begins so")
+    parser.add_argument("--out", type=Path, default=ROOT / "results" / "bench-load")
+    arguments = parser.parse_args()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gpu-bench" / "bench-load"
+    build(cache)
+    bench = Bench(programs=cache, window_seconds=arguments.window)
+    gates: dict[str, Callable[[], list[Row]]] = {
+        "paced-100": partial(paced, bench, 100, arguments.rounds),
+        "paced-1000": partial(paced, bench, 1000, arguments.rounds),
+        "short": partial(short_requests, bench),
+        "fidelity": partial(fidelity, bench),
+        "stall": partial(stall, bench),
+        "merging": partial(merging, bench),
+        "growth": partial(growth, bench),
+    }
+    around, began = machine(), time.monotonic()
+    rows: list[Row] = []
+    for name, gate in gates.items():
+        if not name.startswith(arguments.only or ""):
+            continue
+        say(f"{name} …")
+        rows += gate()
+    text = markdown(rows, around)
+    say(f"\n{text}\n{time.monotonic() - began:.0f} s")
+    if not arguments.only:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+        stem = arguments.out / f"{around['at'][:19].replace(':', '')}"
+        stem.with_suffix(".md").write_text(text)
+        stem.with_suffix(".json").write_text(
+            json.dumps({"machine": around, "rows": [row.to_json() for row in rows]}, indent=1) + "\n"
         )
-    ]
+    return 1 if any(row.verdict == "FAIL" for row in rows) else 0
 
 
-def _deviations(told: dict[str, Any], truth: Truth, rate: float) -> np.ndarray:
-    """Arrival at the server's kernel against the intended time, of a constant rate."""
-    origin = told["clock"]["origin_unix_seconds"]
-    number = np.asarray([int(name.rpartition("-")[2]) for name in truth.ids])
-    return np.asarray(truth.received) / 1e9 - origin - number / rate
-
-
-def fidelity(bench: Bench) -> list[Row]:
-    path = "/v1/chat/completions?ttft_us=50000&itl_us=5000&tokens=16"
-    told, truth = bench.load(path, ["--rate", "400", "--arrivals", "constant", "--duration", "8"])
-    late = float(np.quantile(_deviations(told, truth, 400.0), 0.99)) * 1e3
-    gaps = np.diff(np.sort(truth.received))
-    poisson, drawn = bench.load(path, ["--rate", "200", "--arrivals", "poisson", "--duration", "8"])
-    between = np.sort(np.diff(np.sort(drawn.received)) / 1e9)
-    expected = 1 - np.exp(-between * 200.0)
-    steps = np.arange(len(between) + 1) / len(between)
-    distance = float(max(np.max(steps[1:] - expected), np.max(expected - steps[:-1])))
-    own = told["lateness_seconds"]["p99"] * 1e3
-    return [
-        Row(
-            gate="constant 400/s: arrival after intended, p99",
-            value=late,
-            unit="ms",
-            relation="<=",
-            must=1.0,
-            detail=f"own lateness p99 {own:.3f} ms",
-        ),
-        Row(
-            gate="constant 400/s: CV of gaps",
-            value=float(np.std(gaps) / np.mean(gaps)),
-            unit="ratio",
-            relation="<=",
-            must=0.1,
-        ),
-        Row(
-            gate="Poisson 200/s: KS over its 1 % bound",
-            value=distance / (1.628 / np.sqrt(len(between))),
-            unit="ratio",
-            relation="<=",
-            must=1.0,
-            detail=f"n {poisson['requests']['sent']}",
-        ),
-    ]
-
-
-def stall(bench: Bench) -> list[Row]:
-    path = "/v1/chat/completions?ttft_us=50000&itl_us=5000&tokens=16"
-    told, truth = bench.load(path, ["--rate", "100", "--arrivals", "constant", "--duration", "10"], stall="4000,2000")
-    begin = min(truth.received) + 4 * 10**9
-    sent = truth.received_between(begin, begin + 2 * 10**9)
-    real = float(np.quantile(truth.e2e_seconds(16), 0.99))
-    off = abs(told["e2e_seconds"]["from_intended"]["p99"] / real - 1)
-    return [
-        Row(
-            gate="2 s stall at 100/s: sent of 200 due",
-            value=sent,
-            unit="requests",
-            relation=">=",
-            must=199.0,
-            stretch=200.0,
-        ),
-        Row(
-            gate="2 s stall: E2E from intended p99 against truth",
-            value=off * 100,
-            unit="%",
-            relation="<=",
-            must=2.0,
-            detail=f"truth {real:.3f} s",
-        ),
-    ]
-
-
-def merging(bench: Bench) -> list[Row]:
-    path = "/v1/chat/completions?ttft_us=20000-120000&itl_us=5000&tokens=16"
-    words = ["--rate", "300", "--duration", "10"]
-    one, _ = bench.load(path, words)
-    four, _ = bench.load(path, [*words, "--processes", "4"])
-    worst, where = 0.0, ""
-    for name, part in (("ttft", "from_sent"), ("e2e", "from_sent"), ("itl", "")):
-        left, right = (told[f"{name}_seconds"][part] if part else told[f"{name}_seconds"] for told in (one, four))
-        for key in ("p50", "p90", "p99"):
-            off = abs(right[key] / left[key] - 1)
-            worst, where = max((worst, where), (off, f"{name} {key}"))
-    same = one["requests"]["sent"] == four["requests"]["sent"]
-    return [
-        Row(
-            gate="4 workers merged against 1, same schedule: quantiles",
-            value=worst * 100,
-            unit="%",
-            relation="<=",
-            must=1.0,
-            detail=f"worst: {where}; same requests: {same}",
-        )
-    ]
-
-
-def growth(bench: Bench) -> list[Row]:
-    """Two workers on both cores, the server on one of them too: how it grows, for information."""
-    words = ["--users", "128", "--duration", "4", "--max-requests", "100000000", "--distinct", "1"]
-    one, _ = bench.load("/v1/chat/completions?tokens=1", words, core=None)
-    two, _ = bench.load("/v1/chat/completions?tokens=1", [*words, "--processes", "2"], core=None)
-    ratio = two["requests"]["ok"] / one["requests"]["ok"]
-    return [Row(gate="short requests, 2 workers / 1 worker, 2 cores shared with the server", value=ratio, unit="ratio")]
+if __name__ == "__main__":
+    sys.exit(main())

@@ -74,7 +74,7 @@ def test_the_first_interrupt_drains_and_still_reports(server: FaultyServer, tmp_
 
 
 def test_two_processes_send_what_one_would(server: FaultyServer) -> None:
-    words = (f"http://127.0.0.1:{server.port}/good", "--rate", "40", "--duration", "1", "--json")
+    words = (f"http://127.0.0.1:{server.port}/good", "--rate", "100", "--duration", "0.3", "--json")
 
     one, two = (json.loads(bench_load(*words, "--processes", n).stdout) for n in ("1", "2"))
 

@@ -1,6 +1,6 @@
 """TLS: one's own CA, a client's certificate, and no verification only where that was asked for. Both engines."""
 
-import datetime
+import datetime as dt
 import ipaddress
 import ssl
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def issue(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Issued]:
     def issue(name: str) -> Issued:
         key = ca_key if name == "ca" else ec.generate_private_key(ec.SECP256R1())
         subject = ca_name if name == "ca" else x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.datetime.now(dt.UTC)
         authority = x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key())
         certificate = (
             x509.CertificateBuilder()
@@ -44,8 +44,8 @@ def issue(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Issued]:
             .issuer_name(ca_name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now - dt.timedelta(days=1))
+            .not_valid_after(now + dt.timedelta(days=1))
             .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
             .add_extension(
                 x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False

@@ -60,6 +60,7 @@ impl Lines {
         }
         let _gate = self.gate.lock().await;
         if let Some(place) = self.find() {
+            record.reused = true;
             return Ok(place);
         }
         let transport = shared.connector.connect().await?;
@@ -99,7 +100,8 @@ where
 pub async fn attempt(shared: &Shared, job: &Job, record: &mut Record) -> Result<(), Failure> {
     loop {
         let place = shared.lines.take(shared, record).await?;
-        record.connected = if record.reused { record.began } else { clock::now() };
+        // On a line that others opened too: who waited at the gate waited for a connection, and not for us.
+        record.connected = clock::now();
         let sender = match place.0.sender.clone().ready().await {
             Ok(sender) => sender,
             Err(error) => {

@@ -2,14 +2,14 @@
 
 mod answer;
 mod clock;
-mod config;
+pub mod config;
 mod connect;
 mod drive;
 mod exchange;
 pub mod histogram;
 pub mod http1;
 mod http2;
-mod meaning;
+pub mod meaning;
 mod record;
 mod recorder;
 mod request;
