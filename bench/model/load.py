@@ -1,78 +1,15 @@
 """
-Load: requests made upon a workload, as it is asked for and as it came out.
+What became of each request of a load, as columns: what the analyses of latency and routing start from.
 
-Open loop means that arrivals do not wait for answers; a closed loop waits. The evidence must say which.
+How a load is asked for, made and counted is the business of `bench.load`.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 
 from bench.model.measurement import FloatArray
-
-
-class Loop(StrEnum):
-    """Whether arrivals wait for answers."""
-
-    OPEN = "open"
-    CLOSED = "closed"
-
-
-class Arrivals(StrEnum):
-    """How the gaps between open-loop arrivals are drawn."""
-
-    CONSTANT = "constant"
-    POISSON = "poisson"
-    GAMMA = "gamma"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadStep:
-    """A stretch of constant intensity: a rate for an open loop, users for a closed one."""
-
-    duration_seconds: float
-    rate_per_second: float = 0.0
-    users: int = 0
-
-    def __post_init__(self) -> None:
-        if not (math.isfinite(self.duration_seconds) and self.duration_seconds > 0):
-            raise ValueError(f"a load step lasts a positive time, not {self.duration_seconds!r} s")
-        if self.rate_per_second < 0 or self.users < 0:
-            raise ValueError("a load step has no negative rate or users")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadShape:
-    """Intensity over time, the arrival process and its seed; bounded in time always."""
-
-    steps: tuple[LoadStep, ...]
-    loop: Loop = Loop.OPEN
-    arrivals: Arrivals = Arrivals.POISSON
-    seed: int = 0
-    request_timeout_seconds: float = 60.0
-
-    def __post_init__(self) -> None:
-        if not self.steps:
-            raise ValueError("a load shape needs at least one step")
-
-    @property
-    def duration_seconds(self) -> float:
-        """Sum of the steps."""
-        return sum(step.duration_seconds for step in self.steps)
-
-    @property
-    def request_count_expected(self) -> float:
-        """Mean number of requests of an open loop."""
-        return sum(step.duration_seconds * step.rate_per_second for step in self.steps)
-
-    @property
-    def step_starts_seconds(self) -> tuple[float, ...]:
-        """When each step starts, counted from the start of the load."""
-        lengths = [step.duration_seconds for step in self.steps]
-        return tuple(float(each) for each in np.cumsum([0.0, *lengths[:-1]]))
 
 
 def _columns_agree(sizes: Mapping[str, int]) -> None:
@@ -113,20 +50,8 @@ class LoadRecords:
         """Number of requests."""
         return int(self.intended_seconds.size)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class LoadResult:
-    """What came of a load: the records, what was due and not sent, errors by class, and how late the generator was."""
-
-    shape: LoadShape
-    engine: str
-    records: LoadRecords
-    not_sent_total: int
-    errors: Mapping[str, int]
-    warmup_seconds: float = 0.0
-
     @property
     def lateness_seconds(self) -> FloatArray:
         """How much later than intended each request left; the generator's own fault, not the target's."""
-        late = self.records.sent_seconds - self.records.intended_seconds
+        late = self.sent_seconds - self.intended_seconds
         return late[np.isfinite(late)]

@@ -4,15 +4,15 @@ What a scenario, a workload and a rig promise to each other.
 A scenario yields readings and declares checks; it never judges, prints or writes. A rig is all that it may touch.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 from bench.model.check import Check
-from bench.model.load import LoadResult, LoadShape
+from bench.model.inventory import Inventory
 from bench.model.measurement import Reading
 from bench.model.needs import Need
+from bench.model.units import Unit
 
 
 class Clock(Protocol):
@@ -37,8 +37,54 @@ class Workload(Protocol):
         """The objects, in the order in which they are made."""
 
 
+class Gateway(Protocol):
+    """Where requests from outside come in."""
+
+    @property
+    def name(self) -> str:
+        """Name of the Gateway."""
+
+    @property
+    def namespace(self) -> str:
+        """Its namespace."""
+
+    @property
+    def url(self) -> str:
+        """What to send requests to."""
+
+
+class Load(Protocol):
+    """A load under way."""
+
+    def finish(self, *, within_seconds: float) -> None:
+        """Wait for the end of its schedule; end it if it has not come by then."""
+
+    def stop(self) -> None:
+        """End it now; what was measured is kept."""
+
+    def readings(self, labels: Mapping[str, str]) -> Iterable[Reading]:
+        """What the requests met, with these labels."""
+
+
+class Poll(Protocol):
+    """A value that is asked for again and again."""
+
+    def close(self) -> None:
+        """Stop asking."""
+
+    def reading(self, name: str, unit: Unit, statement: str, labels: Mapping[str, str] = ...) -> Reading:
+        """What was answered, under this name."""
+
+
+class Probes(Protocol):
+    """Probes on the nodes, under way."""
+
+    def readings(self) -> Iterable[Reading]:
+        """What they saw so far, by device."""
+
+
 class Rig(Protocol):
-    """All that a scenario may touch during one run."""
+    """All that a scenario may touch during one run; what it makes is gone when the scenario is over."""
 
     @property
     def run_id(self) -> str:
@@ -48,17 +94,51 @@ class Rig(Protocol):
     def clock(self) -> Clock:
         """The one clock that durations come from."""
 
-    def namespace(self) -> AbstractContextManager[Any]:
-        """A namespace of the run's own, removed with all in it when the block ends, whatever happened."""
+    @property
+    def inventory(self) -> Inventory:
+        """What the target was seen to have."""
 
-    def apply_load(self, shape: LoadShape, url: str) -> LoadResult:
-        """Make requests as `shape` says and wait until they are done."""
+    def namespace(self, purpose: str) -> str:
+        """A namespace of the run's own; its name."""
 
-    def query(self, name: str) -> Reading:
-        """The present value of a metric that the bench knows by this name."""
+    def create(self, manifest: Mapping[str, Any]) -> Any:
+        """Create one object of the run's own."""
 
-    def probe(self, *, node: str, seconds: float) -> Iterator[Reading]:
-        """What NVML on `node` says for `seconds`, device by device."""
+    def remove(self, manifest: Mapping[str, Any]) -> None:
+        """Remove one object before the end."""
+
+    def deploy(self, workload: Workload, *, within_seconds: float) -> None:
+        """Create a workload's objects, and wait until it is available."""
+
+    def wait_until(self, manifest: Mapping[str, Any], claim: Callable[[Any], bool], *, within_seconds: float) -> Any:
+        """The object as soon as the claim is true of it."""
+
+    def wait_until_gone(self, manifest: Mapping[str, Any], *, within_seconds: float) -> None:
+        """Return when the object is not there."""
+
+    def follow(self, api_version: str, plural: str, *, namespace: str, label_selector: str = "") -> Any:
+        """Begin to follow a collection: every change, with the time of its receipt."""
+
+    def observe(self, followed: Any, claim: Callable[[Any], bool], within_seconds: float) -> bool:
+        """Whether the claim became true of what is followed, within the time."""
+
+    def logs(self, *, namespace: str, pod: str, container: str) -> str:
+        """What a container has written so far."""
+
+    def gateway(self) -> Gateway:
+        """The Gateway that requests go through."""
+
+    def load(self, *, url: str, steps: str, arguments: tuple[str, ...] = ()) -> Load:
+        """Start a load with these steps."""
+
+    def probes(self, *, namespace: str, image: str, metrics: tuple[str, ...], seconds: float) -> Probes:
+        """A probe on every node with accelerators."""
+
+    def poll_custom_metric(self, *, namespace: str, metric: str, hertz: float) -> Poll:
+        """The custom metrics API, asked as the autoscaler asks it."""
+
+    def samples(self, selector: str, *, name: str, start_seconds: float, end_seconds: float) -> tuple[Reading, ...]:
+        """The samples of a selector that Prometheus has stored."""
 
 
 class Scenario(Protocol):
