@@ -22,13 +22,17 @@ system: ## what the machine itself must have: as root on Debian it is installed,
 setup: .venv/.installed ## the command at .venv/bin/bench
 
 .PHONY: demo
-demo: setup ## bring up the lab, look at it, take it down
+demo: setup ## bring up the lab, load an inference server through its Gateway, watch the autoscaler, tell the verdicts
 	$(call say,The lab: a Kubernetes control plane with simulated GPUs (built at the first time: about 15 minutes))
 	@$(BIN)/bench lab build
-	@$(BIN)/bench lab up --name demo
-	@$(BIN)/bench lab status --name demo; status=$$?; \
-	$(BIN)/bench lab exec --name demo kubectl get nodes,pods --all-namespaces || status=$$?; \
-	$(BIN)/bench lab down --name demo && exit $$status
+	@$(BIN)/bench lab up --name demo --exporter-interval 2 --scrape-interval 2 --hpa-sync 3
+	$(call say,Autoscaling on a GPU metric: about 4 minutes)
+	@$(BIN)/bench run pod-autoscaling --target lab:demo --results .demo $(DEMO:%=--set pod-autoscaling.%); \
+	status=$$?; $(BIN)/bench lab down --name demo && exit $$status
+
+# The model is the one that the lab's ollama image carries; the intervals are those that the lab above was told.
+DEMO := model=lab-llama collect_interval_seconds=2 repeats=2 up_seconds=30 down_seconds=60 stabilization_seconds=8 \
+	idle_seconds=8
 
 .PHONY: check
 check: setup ## lint, format, types, import contracts

@@ -14,7 +14,7 @@ from bench.errors import BenchBroke
 from bench.model.measurement import Measurement, Reading, Source
 from bench.model.units import Unit
 
-STOP_SECONDS: Final = 40.0
+STOP_SECONDS: Final = 100.0
 """The generator drains open requests before it ends."""
 
 

@@ -1,8 +1,11 @@
 """Opens a target: its API server, its Prometheus, and what it was seen to have."""
 
 import contextlib
+import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from bench.cluster import service_proxy
 from bench.cluster.client import Cluster
@@ -12,6 +15,9 @@ from bench.errors import Unreachable
 from bench.metrics.prometheus import Prometheus
 from bench.model.inventory import Inventory
 from bench.targets import Target
+
+FIRST_SCRAPE_SECONDS: Final = 90.0
+"""The exporter's first collection (30 s by default) and a scrape of the slowest common interval (60 s)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,7 @@ def opened(target: Target) -> Iterator[OpenTarget]:
         if prometheus is not None:
             closing.enter_context(prometheus)
             try:
-                names = prometheus.metric_names()
+                names = _names(prometheus, has_exporter=_runs_exporter(seen.objects["daemon_sets"]))
             except Unreachable:
                 if target.prometheus_url:
                     raise
@@ -47,6 +53,23 @@ def opened(target: Target) -> Iterator[OpenTarget]:
         url = prometheus.url if prometheus else ""
         inventory = inventory_of(seen, prometheus_url=url, metric_names=names)
         yield OpenTarget(target=target, cluster=cluster, prometheus=prometheus, inventory=inventory)
+
+
+def _names(prometheus: Prometheus, *, has_exporter: bool) -> Iterable[str]:
+    """The metrics there are. Where an exporter runs, its first scrape is waited for: it may be new."""
+    deadline = time.monotonic() + FIRST_SCRAPE_SECONDS
+    quiet = threading.Event()
+    while True:
+        names = prometheus.metric_names()
+        is_scraped = any(name.startswith("DCGM_") for name in names)
+        if is_scraped or not has_exporter or time.monotonic() > deadline:
+            return names
+        quiet.wait(1.0)
+
+
+def _runs_exporter(daemon_sets: Iterable[Object]) -> bool:
+    containers = [each for found in daemon_sets for each in found["spec"]["template"]["spec"]["containers"]]
+    return any("dcgm-exporter" in each["image"] for each in containers)
 
 
 def _prometheus_of(target: Target, cluster: Cluster, services: Iterable[Object]) -> Prometheus | None:
