@@ -25,6 +25,7 @@ from locust.runners import MasterRunner, WorkerRunner
 
 from bench.errors import WrongUsage
 from bench.load.arrivals import Arrivals, Shape
+from bench.load.clients import Client
 from bench.load.endpoints import Endpoint, Protocol, TlsOptions
 from bench.load.engine import find_native
 from bench.load.orders import Limits, LoadOrder, LoopKind, Objectives, Share, shares
@@ -245,34 +246,8 @@ class EngineUser(_Declared):
     abstract = True
 
     @property
-    def client(self) -> "Client":
+    def client(self) -> Client:
         return Client(_line_of(self, "submitted"))
-
-
-class Client:
-    """Sends one request and waits for its end."""
-
-    def __init__(self, line: _Line) -> None:
-        self._line = line
-
-    def chat(self, prompt: str, *, output_tokens: int = 64, **members: Any) -> Any:
-        """A streamed chat completion; gives the finished request: `text`, `ttft_seconds`, `e2e_seconds`, `error`."""
-        source = self._line.order.source
-        messages = [{"role": "user", "content": prompt}]
-        limits = {"max_tokens": output_tokens, "stream": True, "stream_options": {"include_usage": True}}
-        body = {"model": source.model, "messages": messages, **limits, **source.extra_body, **members}
-        return self.send("POST", self._line.order.endpoint.path, body)
-
-    def send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
-        """Any request; the answer is read by the class's protocol."""
-        line = self._line
-        headers = [*line.order.source.headers, ("content-type", "application/json")]
-        request = line.engine.prepare(method, path, headers, json.dumps(body) if body is not None else "")
-        number = next(line.numbers)
-        result: gevent.event.AsyncResult[Any] = gevent.event.AsyncResult()
-        line.waiting[number] = result
-        line.engine.submit(request, number)
-        return result.get()
 
 
 def schedule_of(options: Any) -> tuple[Shape, Arrivals]:
@@ -375,7 +350,7 @@ def _write(environment: Any, told: list[dict[str, Any]]) -> None:
     around = Circumstances(
         engine="native",
         workers=len(told),
-        planned=sum(line.share.planned for line in _LINES.values()) or None,
+        planned=shares(order, workers=1, start_ns=0)[0].planned if order.loop is LoopKind.OPEN else None,
         started_at=_BEGAN.get("at", ""),
         wall_seconds=time.monotonic() - _BEGAN.get("monotonic", time.monotonic()),
         kernel_stamps=True,

@@ -18,8 +18,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.bench.measures import Bench, Row, fidelity, growth, merging, paced, short_requests, stall
+from tests.bench.measures import Bench, fidelity, growth, merging, paced, secured, short_requests, stall
 from tests.bench.programs import build, say
+from tests.bench.rows import Row
 
 ROOT = Path(__file__).parents[2]
 
@@ -85,6 +86,7 @@ def main() -> int:
         "stall": partial(stall, bench),
         "merging": partial(merging, bench),
         "growth": partial(growth, bench),
+        "secured": partial(secured, bench),
     }
     around, began = machine(), time.monotonic()
     rows: list[Row] = []

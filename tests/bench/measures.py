@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,42 +14,21 @@ import numpy as np
 from tests.bench.programs import (
     CLIENT_CORE,
     HERE,
+    SERVER_CORE,
     Truth,
+    build_paced_server,
     cpu_seconds,
     memory_bytes,
     pinned,
     say,
+    self_signed,
     serve,
     wait_seconds,
 )
+from tests.bench.rows import Row
 
 PACED = "/v1/chat/completions?ttft_us=200000-300000&itl_us=20000&tokens=64"
 _RAMP_SECONDS = 2.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One line of the table. `relation` is between the value and its bounds; no bound: told for information."""
-
-    gate: str
-    value: float
-    unit: str
-    relation: str = ""
-    must: float | None = None
-    stretch: float | None = None
-    detail: str = ""
-
-    @property
-    def verdict(self) -> str:
-        if self.must is None:
-            return "-"
-        keeps = (lambda bound: self.value >= bound) if self.relation == ">=" else (lambda bound: self.value <= bound)
-        if self.stretch is not None and keeps(self.stretch):
-            return "stretch"
-        return "pass" if keeps(self.must) else "FAIL"
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self) | {"verdict": self.verdict}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -362,3 +341,43 @@ def growth(bench: Bench) -> list[Row]:
     two, _ = bench.load("/v1/chat/completions?tokens=1", [*words, "--processes", "2"], core=None)
     ratio = two["requests"]["ok"] / one["requests"]["ok"]
     return [Row(gate="short requests, 2 workers / 1 worker, 2 cores shared with the server", value=ratio, unit="ratio")]
+
+
+def secured(bench: Bench) -> list[Row]:
+    """TLS and HTTP/2 at 100 paced streams, beside HTTP/1.1 in the clear on the same server; for information."""
+    path = "/v1/chat/completions?ttft_us=250000&itl_us=20000&tokens=64"
+    server = build_paced_server()
+    certificate, key = self_signed(bench.programs)
+    kinds: dict[str, tuple[list[str], list[str]]] = {
+        "HTTP/1.1": ([], []),
+        "HTTP/1.1 over TLS": ([str(certificate), str(key)], ["--insecure"]),
+        "HTTP/2": ([], ["--http", "2"]),
+        "HTTP/2 over TLS": ([str(certificate), str(key)], ["--http", "2", "--insecure"]),
+    }
+    rates: dict[str, float] = {}
+    for name, (secrets, words) in kinds.items():
+        told = bench.programs / "told.json"
+        process = subprocess.Popen(pinned([str(server), *secrets], SERVER_CORE), stdout=subprocess.PIPE, text=True)
+        try:
+            assert process.stdout is not None
+            port = int(process.stdout.readline())
+            url = f"http{'s' if secrets else ''}://127.0.0.1:{port}{path}"
+            command = [sys.executable, "-m", "bench.cli", "load", url, "--quiet", "--json", str(told), *words]
+            command += ["--users", "100", "--duration", str(bench.window_seconds), "--output-tokens", "64"]
+            subprocess.run(pinned(command, CLIENT_CORE), check=True, stdout=subprocess.DEVNULL)
+        finally:
+            process.kill()
+            process.wait()
+        result = json.loads(told.read_text())
+        rates[name] = result["tokens"]["output"] / result["generator"]["cpu_seconds"]
+        say(f"  {name}: {rates[name]:,.0f} events per CPU-s, {result['requests']['connections_opened']} connections")
+    return [
+        Row(
+            gate=f"paced events per CPU-s, 100 streams, {name} / HTTP/1.1",
+            value=rate / rates["HTTP/1.1"],
+            unit="ratio",
+            detail=f"{rate:,.0f}",
+        )
+        for name, rate in rates.items()
+        if name != "HTTP/1.1"
+    ]

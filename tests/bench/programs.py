@@ -1,6 +1,7 @@
 """The benchmark's programs: built, pinned, watched from outside by /proc, and the server's truth read back."""
 
 import contextlib
+import datetime as dt
 import os
 import shutil
 import signal
@@ -12,6 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from bench.load.engine.build import target_dir
 
 HERE = Path(__file__).parent
 CLIENT_CORE, SERVER_CORE = 0, 1
@@ -27,6 +34,39 @@ def build(into: Path) -> None:
         subprocess.run(
             [compiler, "-O2", "-Wall", "-Wextra", "-o", str(into / name), str(HERE / f"{name}.c")], check=True
         )
+
+
+def build_paced_server() -> Path:
+    """The Rust server of the TLS and HTTP/2 rows; needs the toolchain that built the engine."""
+    cargo = shutil.which("cargo")
+    if cargo is None:
+        sys.exit("no cargo; the server of the TLS and HTTP/2 rows is Rust")
+    crate = HERE.parents[1] / "bench" / "load" / "engine" / "Cargo.toml"
+    command = [cargo, "build", "--release", "--locked", "--example", "paced_server", "--manifest-path", str(crate)]
+    subprocess.run(command, check=True, env=os.environ | {"CARGO_TARGET_DIR": str(target_dir())})
+    return target_dir() / "release" / "examples" / "paced_server"
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for 127.0.0.1 and its key, for a day."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    files = folder / "server.crt", folder / "server.key"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    return files
 
 
 @dataclass(slots=True)
