@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.lab.api import ApiError
-from bench.lab.images import Image, Reference
+from bench.lab.images import Image
 from bench.lab.kubelet import logs, times
-from bench.lab.kubelet.backoff import Backoff, PullBackoff
+from bench.lab.kubelet.backoff import Backoff
 from bench.lab.kubelet.environment import ConfigMissing
 from bench.lab.kubelet.hooks import HookFailed, Probing
 from bench.lab.kubelet.launching import Prepared, container_group, prepare
 from bench.lab.kubelet.probes import ProbeKind
 from bench.lab.kubelet.process import ContainerProcess, NotStarted
+from bench.lab.kubelet.pulling import Pulls
 from bench.lab.kubelet.setting import PodSetting
 from bench.lab.kubelet.shelf import ProgramMissing
 from bench.lab.kubelet.status import should_restart
@@ -69,7 +70,7 @@ class Container:
         """Held so that it is not lost while it works."""
         self._settled = False
         self._backoff = Backoff()
-        self._pulls = PullBackoff()
+        self._pulls = Pulls(setting, spec, self._wait_as)
         self._has_run = False
         self._changed = asyncio.Event()
 
@@ -144,9 +145,10 @@ class Container:
     async def run(self) -> None:
         """Until it has ended for good or the pod stops."""
         while not self._setting.stopping.is_set() and not self._settled:
-            image = await self._pull()
+            image = await self._pulls.pull()
             if image is None:
                 return
+            self.record.image_id = self._pulls.image_id(image)
             prepared = await self._prepare(image)
             if prepared is None:
                 return
@@ -194,59 +196,6 @@ class Container:
 
     def _tell(self, kind: str, reason: str, message: str) -> None:
         self._setting.tell(kind, reason, message, container=self.name)
-
-    async def _pull(self) -> Image | None:
-        """The image, however often it takes; None when the pod stops meanwhile."""
-        name = self._spec["image"]
-        while not self._setting.stopping.is_set():
-            image = self._setting.host.catalogue.find(name)
-            fault = self._fault_of(name, image)
-            if image is not None and not fault:
-                self._tell_pulled(name)
-                self.record.image_id = f"{Reference.parse(name).repository}@{image.digest}"
-                return image
-            if fault == "ErrImageNeverPull":
-                await self._cannot_pull_ever(name)
-                continue
-            await self._pull_failed(name, fault)
-        return None
-
-    def _fault_of(self, name: str, image: Image | None) -> str:
-        if image is None:
-            if self._spec.get("imagePullPolicy") == "Never":
-                return "ErrImageNeverPull"
-            own = "the lab's image catalogue (bench/lab/images.yaml; `bench lab up --images FILE` adds entries)"
-            return f'failed to pull and unpack image "{name}": not found in {own}'
-        try:
-            self._setting.host.shelf.show(image)
-        except ProgramMissing as error:
-            return f'failed to pull and unpack image "{name}": {error}'
-        return ""
-
-    def _tell_pulled(self, name: str) -> None:
-        policy = self._spec.get("imagePullPolicy")
-        if not self._has_run and policy != "Never":
-            self._tell("Normal", "Pulled", f'Container image "{name}" already present on machine')
-
-    async def _cannot_pull_ever(self, name: str) -> None:
-        message = f'Container image "{name}" is not present with pull policy of Never'
-        self._tell("Warning", "ErrImageNeverPull", message)
-        self._tell("Warning", "Failed", "Error: ErrImageNeverPull")
-        self._wait_as("ErrImageNeverPull", message)
-        await self._pause(_CONFIG_RETRY_SECONDS * 5)
-
-    async def _pull_failed(self, name: str, fault: str) -> None:
-        self._tell("Normal", "Pulling", f'Pulling image "{name}"')
-        self._tell("Warning", "Failed", f'Failed to pull image "{name}": {fault}')
-        self._tell("Warning", "Failed", "Error: ErrImagePull")
-        self._wait_as("ErrImagePull", fault)
-        # One look at the first state for those who watch; upstream's next sync comes about as soon.
-        await self._pause(1.0)
-        seconds = self._pulls.after_failure()
-        self._tell("Normal", "BackOff", f'Back-off pulling image "{name}"')
-        self._tell("Warning", "Failed", "Error: ImagePullBackOff")
-        self._wait_as("ImagePullBackOff", f'Back-off pulling image "{name}": ErrImagePull: {fault}')
-        await self._pause(seconds)
 
     async def _prepare(self, image: Image) -> Prepared | None:
         """Everything that the start needs; None when the pod stops before all of it is there."""
