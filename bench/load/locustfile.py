@@ -111,7 +111,7 @@ class _Line:
             raise WrongUsage("the locust users need the native engine; build it: python -m bench.load.engine.build")
         self.environment, self.order, self.share = environment, order, share
         self.waiting: dict[int, gevent.event.AsyncResult[Any]] = {}
-        self.numbers = itertools.count()
+        self.numbers: Iterator[int] = itertools.count()
         self.users = 0
         self.engine = native.Engine(json.dumps(share.config), share.offsets.tobytes(), share.numbers.tobytes())
         self._names = [template["path"].partition("?")[0] for template in share.config["templates"]]

@@ -47,6 +47,10 @@ def build(jobs: int | None = None) -> Path:
     fresh = MODULE.with_suffix(".new")
     shutil.copyfile(target_dir() / "release" / "lib_engine.so", fresh)
     fresh.replace(MODULE)
+    # What an installation built before would be found first.
+    for old in CRATE.glob("_engine.*.so"):
+        if old != MODULE:
+            old.unlink()
     return MODULE
 
 
