@@ -78,23 +78,36 @@ def _descends(pid: int, ancestor: int) -> bool:
     return False
 
 
-def _is_zombie(pid: int) -> bool:
+def now_ticks() -> int:
+    """The clock by which the kernel stamps the start of processes."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
+
+
+def _was_there(pid: int, at_ticks: int) -> bool:
+    """It lives, and did so then."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return True
-    return stat.rpartition(")")[2].split()[0] in {"Z", "X"}
+        return False
+    fields = stat.rpartition(")")[2].split()
+    return fields[0] not in {"Z", "X"} and int(fields[19]) <= at_ticks
 
 
-def processes(traces: Traces) -> list[str]:
-    """Those in a namespace of the lab, or started with its folder on their command line."""
+def processes(traces: Traces, end_ticks: int) -> list[str]:
+    """
+    Those in a namespace of the lab, or started with its folder on their command line.
+
+    The kernel gives the numbers of namespaces that are gone to new ones: a process that started after the end is
+    of someone else.
+    """
     found = []
     for pid in pids():
         try:
             line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        if (traces.namespaces & namespaces_of(pid) or traces.root in line.split()) and not _is_zombie(pid):
+        is_inside = bool(traces.namespaces & namespaces_of(pid)) and _was_there(pid, end_ticks)
+        if is_inside or (traces.root in line.split() and _was_there(pid, now_ticks())):
             found.append(f"process {pid}: {line[:200]}")
     return found
 
@@ -129,7 +142,6 @@ def files(traces: Traces) -> list[str]:
 
 
 KINDS: tuple[Callable[[Traces], list[str]], ...] = (
-    processes,
     mounts,
     control_groups,
     open_ports,
@@ -138,18 +150,18 @@ KINDS: tuple[Callable[[Traces], list[str]], ...] = (
 )
 
 
-def left_by(traces: Traces) -> list[str]:
-    """All that is left, in words; empty for a lab that is gone."""
-    return [each for look in KINDS for each in look(traces)]
+def left_by(traces: Traces, end_ticks: int) -> list[str]:
+    """All that is left, in words, of a lab whose end was asked for at `end_ticks`; empty for one that is gone."""
+    return [*processes(traces, end_ticks), *(each for look in KINDS for each in look(traces))]
 
 
-def seconds_until_nothing_is_left(traces: Traces, *, within_seconds: float) -> float:
+def seconds_until_nothing_is_left(traces: Traces, end_ticks: int, *, within_seconds: float) -> float:
     """How long it took from now; names what is left after the deadline."""
     began = time.monotonic()
     pause = threading.Event()
-    left = left_by(traces)
+    left = left_by(traces, end_ticks)
     while left and time.monotonic() - began < within_seconds:
         pause.wait(PAUSE_SECONDS)
-        left = left_by(traces)
+        left = left_by(traces, end_ticks)
     assert not left, "\n".join(left)
     return time.monotonic() - began

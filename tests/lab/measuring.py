@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from urllib3.exceptions import HTTPError
+
 from tests.contract.pods import pod, shell
 from tests.contract.target import Object, Target
-from tests.lab.leftovers import interfaces, seconds_until_nothing_is_left, take_traces
+from tests.lab.leftovers import interfaces, now_ticks, seconds_until_nothing_is_left, take_traces
 from tests.lab.running import RunningLab, bench, running_lab, unique_name
 
 IDLE_SECONDS = 30.0
@@ -45,13 +47,13 @@ def lifetimes(rounds: int, say: Callable[[str], None]) -> Lifetimes:
         with running_lab(unique_name("bench")) as lab:
             up.append(lab.up_seconds)
             traces = take_traces(lab, before)
-            began = time.monotonic()
+            began, end_ticks = time.monotonic(), now_ticks()
             if number % 2 == 0:
                 ended = bench("lab", "down", "--name", lab.name)
                 assert ended.returncode == 0, ended.stderr
             else:
                 os.kill(lab.pid, signal.SIGKILL)
-            seconds_until_nothing_is_left(traces, within_seconds=GONE_SECONDS)
+            seconds_until_nothing_is_left(traces, end_ticks, within_seconds=GONE_SECONDS)
             (down if number % 2 == 0 else killed).append(time.monotonic() - began)
         gone = (down, killed)[number % 2][-1]
         say(f"lab {number + 1} of {2 * rounds}: up after {up[-1]:.2f} s, gone after {gone:.2f} s")
@@ -142,13 +144,22 @@ class Receipts:
 
     def __init__(self, target: Target, namespace: str) -> None:
         self._queue: queue.Queue[tuple[float, str, Object]] = queue.Queue()
+        self._closed = False
         since = target.listing("v1", "Pod", namespace)["metadata"]["resourceVersion"]
         told = target.events_since(since, "v1", "Pod", namespace, within_seconds=900)
         threading.Thread(target=self._read, args=(told,), daemon=True).start()
 
+    def close(self) -> None:
+        """Nobody asks any more; the watch ends with its lab."""
+        self._closed = True
+
     def _read(self, told: Iterator[tuple[str, Object]]) -> None:
-        for change, item in told:
-            self._queue.put((time.monotonic(), change, item))
+        try:
+            for change, item in told:
+                self._queue.put((time.monotonic(), change, item))
+        except HTTPError:
+            if not self._closed:
+                raise
 
     def until(
         self, is_last: Callable[[str, Object], bool], *, within_seconds: float
@@ -185,6 +196,7 @@ def pod_times(lab: RunningLab, target: Target, count: int) -> PodTimes:
     running: list[float] = []
     gone: list[float] = []
     bound_at: dict[str, float] = {}
+    gone_at: dict[str, float] = {}
     for number in range(count):
         made = target.create(pod(namespace, f"timed-{number}", shell(PROMPT), terminationGracePeriodSeconds=30))
         changes = receipts.until(lambda _, item: item["status"].get("phase") == "Running", within_seconds=60)
@@ -192,20 +204,25 @@ def pod_times(lab: RunningLab, target: Target, count: int) -> PodTimes:
         running.append(changes[-1][0] - bound)
         target.delete(made)
         changes = receipts.until(lambda change, _: change == "DELETED", within_seconds=60)
+        gone_at[made["metadata"]["uid"]] = changes[-1][0]
         gone.append(changes[-1][0] - _first(changes, lambda item: "deletionTimestamp" in item["metadata"]))
+    receipts.close()
     target.give_back(namespace)
-    started = [at - bound_at[uid] for uid, at in _program_starts(lab).items() if uid in bound_at]
+    starts, ends = _told(lab, "container-started"), _told(lab, "container-ended")
+    early = [uid for uid, at in gone_at.items() if uid not in ends or ends[uid] > at]
+    assert not early, f"gone by the API while the program still ran: {early}"
+    started = [starts[uid] - bound for uid, bound in bound_at.items()]
     return PodTimes(running_seconds=running, started_seconds=started, gone_seconds=gone)
 
 
-def _program_starts(lab: RunningLab) -> dict[str, float]:
-    """Pod → when its first program started, by the monotonic clock that all processes of this machine share."""
-    starts: dict[str, float] = {}
+def _told(lab: RunningLab, event: str) -> dict[str, float]:
+    """Pod → when this first happened to it, by the monotonic clock that all processes of this machine share."""
+    times: dict[str, float] = {}
     for line in lab.paths.truth.read_text(encoding="utf-8").splitlines():
         told = json.loads(line)
-        if told["event"] == "container-started":
-            starts.setdefault(told["uid"], told["monotonic_seconds"])
-    return starts
+        if told["event"] == event:
+            times.setdefault(told["uid"], told["monotonic_seconds"])
+    return times
 
 
 def crowd_seconds(target: Target, count: int) -> float:
@@ -234,6 +251,7 @@ def crowd_seconds(target: Target, count: int) -> float:
     began = time.monotonic()
     target.create(manifest)
     changes = receipts.until(all_run, within_seconds=300)
+    receipts.close()
     target.give_back(namespace)
     return changes[-1][0] - began
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.lab.leftovers import Traces, interfaces, left_by, seconds_until_nothing_is_left, take_traces
+from tests.lab.leftovers import Traces, interfaces, left_by, now_ticks, seconds_until_nothing_is_left, take_traces
 from tests.lab.running import ROOT, RunningLab, bench, command, running_lab, status_of, unique_name
 
 SMALL = ("--nodes", "1", "--gpus", "1")
@@ -21,25 +21,27 @@ def small() -> Iterator[tuple[RunningLab, Traces]]:
     before = interfaces()
     with running_lab(unique_name("left"), *SMALL) as lab:
         traces = take_traces(lab, before)
-        assert left_by(traces), "the traces find a lab that runs"
+        assert left_by(traces, now_ticks()), "the traces find a lab that runs"
         yield lab, traces
 
 
 def test_after_down_nothing_is_left(small: tuple[RunningLab, Traces]) -> None:
     lab, traces = small
 
+    end_ticks = now_ticks()
     down = bench("lab", "down", "--name", lab.name)
 
     assert down.returncode == 0, down.stderr
-    assert left_by(traces) == []
+    assert left_by(traces, end_ticks) == []
 
 
 def test_after_the_supervisor_was_killed_nothing_is_left(small: tuple[RunningLab, Traces]) -> None:
     lab, traces = small
 
+    end_ticks = now_ticks()
     os.kill(lab.pid, signal.SIGKILL)
 
-    seconds_until_nothing_is_left(traces, within_seconds=END_SECONDS)
+    seconds_until_nothing_is_left(traces, end_ticks, within_seconds=END_SECONDS)
 
 
 def test_after_the_agent_was_killed_the_lab_goes_on_and_down_leaves_nothing(small: tuple[RunningLab, Traces]) -> None:
@@ -49,8 +51,9 @@ def test_after_the_agent_was_killed_the_lab_goes_on_and_down_leaves_nothing(smal
     os.kill(agent, signal.SIGKILL)
 
     assert status_of(lab.name)["pid"] == lab.pid
+    end_ticks = now_ticks()
     assert bench("lab", "down", "--name", lab.name).returncode == 0
-    assert left_by(traces) == []
+    assert left_by(traces, end_ticks) == []
 
 
 def test_an_up_that_is_killed_on_its_way_leaves_nothing() -> None:
@@ -61,6 +64,7 @@ def test_an_up_that_is_killed_on_its_way_leaves_nothing() -> None:
     )
     assert up.stdout is not None
     up.stdout.readline()
+    end_ticks = now_ticks()
     up.kill()
     up.stdout.close()
     up.wait(timeout=30)
@@ -69,7 +73,7 @@ def test_an_up_that_is_killed_on_its_way_leaves_nothing() -> None:
 
     root = str(LabPaths.of(name).root)
     traces = Traces(name=name, root=root, namespaces=frozenset(), ports=frozenset(), interfaces=before)
-    seconds_until_nothing_is_left(traces, within_seconds=END_SECONDS)
+    seconds_until_nothing_is_left(traces, end_ticks, within_seconds=END_SECONDS)
 
 
 def _processes_with(word: str) -> list[int]:
