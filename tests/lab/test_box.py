@@ -16,7 +16,7 @@ import pytest
 
 from bench.lab.box import remains
 from bench.lab.paths import LabPaths
-from tests.lab.leftovers import interfaces, left_by, seconds_until_nothing_is_left, take_traces
+from tests.lab.leftovers import interfaces, left_by, now_ticks, seconds_until_nothing_is_left, take_traces
 from tests.lab.running import ROOT, RunningLab, bench, command, running_lab, status_of, unique_name
 
 pytestmark = pytest.mark.lab
@@ -146,16 +146,16 @@ class TestTheWayDown:
     def test_of_a_killed_keeper_is_walked_by_the_first_process(self) -> None:
         before = interfaces()
         with running_lab(unique_name("keeper"), *BARE) as lab:
-            traces = take_traces(lab, before)
+            traces, end_ticks = take_traces(lab, before), now_ticks()
 
             os.kill(int(lab.status["keeper_pid"]), signal.SIGKILL)
 
-            seconds_until_nothing_is_left(traces, within_seconds=END_SECONDS)
+            seconds_until_nothing_is_left(traces, end_ticks, within_seconds=END_SECONDS)
 
     def test_of_a_lab_killed_with_its_keeper_is_finished_by_the_next_command(self) -> None:
         before = interfaces()
         with running_lab(unique_name("both"), *BARE) as lab:
-            traces = take_traces(lab, before)
+            traces, end_ticks = take_traces(lab, before), now_ticks()
             os.kill(int(lab.status["keeper_pid"]), signal.SIGSTOP)
             os.kill(lab.pid, signal.SIGKILL)
             os.kill(int(lab.status["keeper_pid"]), signal.SIGKILL)
@@ -166,18 +166,18 @@ class TestTheWayDown:
 
             assert told.returncode == 2
             assert "what it left has been removed" in told.stderr
-            assert left_by(traces) == []
+            assert left_by(traces, end_ticks) == []
 
     def test_of_a_lab_that_hangs_is_cut_short(self) -> None:
         before = interfaces()
         with running_lab(unique_name("hangs"), *BARE) as lab:
-            traces = take_traces(lab, before)
+            traces, end_ticks = take_traces(lab, before), now_ticks()
             os.kill(lab.pid, signal.SIGSTOP)
 
             down = bench("lab", "down", "--name", lab.name)
 
             assert down.returncode == 0, down.stderr
-            assert left_by(traces) == []
+            assert left_by(traces, end_ticks) == []
 
     def test_of_a_lab_that_was_killed_keeps_its_logs(self) -> None:
         with running_lab(unique_name("logs"), *BARE) as lab:
