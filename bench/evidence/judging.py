@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.model.check import CheckResult
-from bench.model.measurement import Reading
+from bench.model.measurement import Reading, Source
 from bench.model.scenario import Analysed, Scenario
 from bench.model.verdict import Verdict, worst
 
@@ -27,15 +27,20 @@ class Judgement:
 
 
 def judge(scenario: Scenario, readings: Sequence[Reading]) -> Judgement:
-    """The scenario's checks on the readings; an analysis that breaks is an error of the bench, not of the cluster."""
+    """
+    The scenario's checks on the readings; an analysis that breaks is an error of the bench, not of the cluster.
+
+    What an earlier analysis derived and a run kept is left out: it is derived anew.
+    """
+    measured = tuple(each for each in readings if each.source is not Source.ANALYSIS)
     derived: tuple[Reading, ...] = ()
     if isinstance(scenario, Analysed):
         try:
-            derived = tuple(scenario.analyse(tuple(readings)))
+            derived = tuple(scenario.analyse(measured))
         except _ARITHMETIC as error:
             reason = f"the analysis broke: {type(error).__name__}: {error}"
             return Judgement(verdict=Verdict.ERROR, checks=(), reason=reason)
-    known = (*readings, *derived)
+    known = (*measured, *derived)
     checks = tuple(check.judge(known) for check in scenario.checks())
     reason = "" if checks else "the scenario has no checks, so nothing is shown"
     return Judgement(verdict=worst(each.verdict for each in checks), checks=checks, derived=derived, reason=reason)

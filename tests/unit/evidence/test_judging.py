@@ -34,7 +34,8 @@ class Plain:
 
 class Deriving(Plain):
     def analyse(self, readings):
-        yield ratio(1.0 / (1.0 - readings[0].values[0].item()), name="y_ratio")
+        value = 1.0 / (1.0 - readings[0].values[0].item())
+        yield Measurement(name="y_ratio", unit=Unit.RATIO, values=(value,), source=Source.ANALYSIS, statement="s")
 
     def checks(self):
         yield below(2.0, name="y_ratio")
@@ -67,3 +68,10 @@ def test_no_checks_show_nothing():
 
     assert judgement.verdict is Verdict.INCONCLUSIVE
     assert "no checks" in judgement.reason
+
+
+def test_what_an_earlier_analysis_derived_is_derived_anew():
+    first = judge(Deriving(), [ratio(0.4)])
+    stale = Measurement(name="y_ratio", unit=Unit.RATIO, values=(99.0,), source=Source.ANALYSIS, statement="s")
+
+    assert judge(Deriving(), [ratio(0.4), *first.derived, stale]) == first
