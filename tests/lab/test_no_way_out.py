@@ -10,6 +10,8 @@ from tests.contract.pods import answer_of, pod, python
 from tests.contract.target import Target
 from tests.lab.running import RunningLab
 
+pytestmark = pytest.mark.lab
+
 TRY = """
 import errno, json, socket
 def connect(address, port):

@@ -10,6 +10,8 @@ import pytest
 from tests.lab.leftovers import Traces, interfaces, left_by, now_ticks, seconds_until_nothing_is_left, take_traces
 from tests.lab.running import ROOT, RunningLab, bench, command, running_lab, status_of, unique_name
 
+pytestmark = pytest.mark.lab
+
 SMALL = ("--nodes", "1", "--gpus", "1")
 END_SECONDS = 10.0
 """Five times the budget, for a machine that does something else as well; the budget itself is measured by bench_lab."""
