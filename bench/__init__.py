@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from bench.analysis import autoscaling
+    from bench.analysis import autoscaling, fidelity
     from bench.model import needs
     from bench.model.check import Basis, Check, Kind, Relation, Statistic
     from bench.model.measurement import Absent, Measurement, Reading, Source, Window
@@ -32,13 +32,14 @@ __all__ = [
     "Unit",
     "Window",
     "autoscaling",
+    "fidelity",
     "kubernetes_quantity",
     "needs",
     "scenario",
 ]
 
 _HOMES: Final = {
-    "bench.analysis": ("autoscaling",),
+    "bench.analysis": ("autoscaling", "fidelity"),
     "bench.model": ("needs",),
     "bench.model.check": ("Basis", "Check", "Kind", "Relation", "Statistic"),
     "bench.model.measurement": ("Absent", "Measurement", "Reading", "Source", "Window"),

@@ -1,13 +1,14 @@
 """
-Advice on an HPA's target, from the measured curve of latency over utilisation.
+Advice that follows from what was measured: which interval to shorten, which target to give an HPA.
 
-The curve is fitted without assuming a shape beyond this: more utilisation is never faster.
+The curve of latency over utilisation is fitted without assuming a shape beyond this: more utilisation is never faster.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from bench.analysis.prediction import Intervals, Rise, predict
 from bench.model.measurement import FloatArray
 
 
@@ -18,6 +19,46 @@ class Advice:
     utilisation_ratio: float
     target_ratio: float
     because: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One thing to change on the way of a metric, and the mean reaction time before and after."""
+
+    what: str
+    mean_before_seconds: float
+    mean_after_seconds: float
+
+
+# What exporters and Prometheus bear without being noticed, as their own documents say.
+_SHORT_COLLECT_SECONDS = 1.0
+_SHORT_SCRAPE_SECONDS = 5.0
+
+
+def advise_intervals(intervals: Intervals, rise: Rise) -> tuple[Change, ...]:
+    """
+    Intervals worth shortening, each by itself against the measured ones, the one that gains most first.
+
+    A collect interval that is longer than the scrape interval makes every other scrape repeat a sample.
+    """
+    before = predict(intervals, rise).mean_seconds
+    tried = []
+    if intervals.collect_seconds > _SHORT_COLLECT_SECONDS:
+        shorter = replace(intervals, collect_seconds=_SHORT_COLLECT_SECONDS)
+        milliseconds = _SHORT_COLLECT_SECONDS * 1000.0
+        tried.append((f"collect every {_SHORT_COLLECT_SECONDS:g} s (DCGM_EXPORTER_INTERVAL={milliseconds:g})", shorter))
+    if intervals.scrape_seconds > _SHORT_SCRAPE_SECONDS:
+        shorter = replace(intervals, scrape_seconds=_SHORT_SCRAPE_SECONDS)
+        tried.append((f"scrape every {_SHORT_SCRAPE_SECONDS:g} s (interval of the ServiceMonitor)", shorter))
+    if intervals.rule_seconds:
+        tried.append(("ask the exporter's series, not a recording rule", replace(intervals, rule_seconds=0.0)))
+    if intervals.query_window_seconds:
+        tried.append(("leave the average out of the adapter's query", replace(intervals, query_window_seconds=0.0)))
+    changes = [
+        Change(what=what, mean_before_seconds=before, mean_after_seconds=predict(changed, rise).mean_seconds)
+        for what, changed in tried
+    ]
+    return tuple(sorted(changes, key=lambda change: change.mean_after_seconds))
 
 
 def never_falling(values: FloatArray, weights: FloatArray) -> FloatArray:

@@ -7,6 +7,7 @@ dependency with thousands of functions would be used for these five.
 
 import math
 from collections.abc import Callable
+from functools import cache
 from statistics import NormalDist
 
 _TINY = 1e-300
@@ -61,6 +62,7 @@ def student_cdf(value: float, degrees: float) -> float:
     return 1.0 - tail if value > 0 else tail
 
 
+@cache
 def student_quantile(probability: float, degrees: float) -> float:
     """Student's t quantile, by bisection of the distribution."""
     low, high = -1.0, 1.0

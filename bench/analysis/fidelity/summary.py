@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.analysis.fidelity import transport
-from bench.analysis.fidelity.age import CollectInterval, collect_interval, sample_ages, staleness
+from bench.analysis.fidelity.age import CollectInterval, collect_interval, lag, sample_ages, staleness
 from bench.analysis.fidelity.agreement import Agreement, aligned, unaligned, unit_factor
 from bench.analysis.fidelity.agreement import nearest as nearest_values
-from bench.analysis.fidelity.attribution import attribute, label_delays
+from bench.analysis.fidelity.attribution import attribute, conservation_ratio, label_delays
 from bench.analysis.fidelity.devices import (
     BUSY,
     ENERGY,
@@ -80,6 +80,8 @@ def _of_device(device: Device, settings: Settings) -> Iterator[Reading]:
     yield from _of_series(device, settings)
     if not device.probed:
         return  # of many devices a few are probed; how many, `probed_devices_ratio` tells
+    yield from _of_sharing(device)
+    yield from _of_lag(device, settings)
     energy, probe = device.scraped(ENERGY), device.probed.get(ENERGY)
     if energy is None or probe is None:
         missing = "Prometheus has no energy counter of it" if energy is None else "NVML has no energy counter of it"
@@ -154,10 +156,38 @@ def _of_series(device: Device, settings: Settings) -> Iterator[Reading]:
     yield _told("series_total", (found.present_total,), device.uuid)
     # all quantities change hands together; the one with most pieces shows every hand-over
     longest = max(device.pieces.values(), key=len)
+    yield _told("new_series_per_second", (found.new_per_hour / 3600.0,), device.uuid)
     overs = transport.hand_overs([signal for _, signal in longest], scrape_seconds=settings.scrape_seconds)
     if overs:
         yield _told("hand_over_gap_seconds", [each.gap_seconds for each in overs], device.uuid)
         yield _told("hand_over_overlap_seconds", [each.overlap_seconds for each in overs], device.uuid)
+
+
+def _of_sharing(device: Device) -> Iterator[Reading]:
+    """What the pods of a shared device were told, added up, against the device; 1 where it was divided."""
+    probed = device.probed.get(BUSY)
+    pods = [signal for pod, signal in device.pieces.get(BUSY, []) if pod and signal.times_seconds.size]
+    if probed is None or len(pods) < 2:
+        return
+    start = max(float(each.times_seconds[0]) for each in pods)
+    end = min(float(each.times_seconds[-1]) for each in pods)
+    times = np.unique(np.concatenate([each.times_seconds for each in pods]))
+    times = times[(times >= start) & (times <= end)]
+    if times.size < 3:
+        return  # one after the other is no sharing
+    ratio = conservation_ratio(np.array([each.at(times) for each in pods]), nearest_values(probed, times))
+    if np.isfinite(ratio):
+        yield _told("conservation_ratio", (ratio,), device.uuid, BUSY)
+
+
+def _of_lag(device: Device, settings: Settings) -> Iterator[Reading]:
+    scraped, probed = _clean(device, BUSY), device.probed.get(BUSY)
+    if scraped is None or probed is None:
+        return
+    found = lag(probed, scraped, max_seconds=4.0 * settings.scrape_seconds)
+    if found is not None:
+        yield _told("lag_seconds", (found.seconds,), device.uuid, BUSY)
+        yield _told("lag_explained_ratio", (found.r_squared,), device.uuid, BUSY)
 
 
 def _of_age(device: Device, energy: Signal, ages: Floats, settings: Settings) -> Iterator[Reading]:

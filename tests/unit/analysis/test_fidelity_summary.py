@@ -200,3 +200,23 @@ def test_a_hand_over_between_series_is_measured():
     run["idle", 0] = changed(busy, values=busy.values[110:], times_seconds=busy.times_seconds[110:], labels=idle)
 
     assert worst(summary(run), "hand_over_gap_seconds") == pytest.approx(50.0, abs=0.1)
+
+
+@pytest.mark.parametrize(("share", "ratio"), [(0.5, 1.0), (1.0, 2.0)])
+def test_sharing_pods_that_are_each_told_all_add_up_to_twice_the_device(share, ratio):
+    run = sound_run()
+    steady = np.full_like(run["probe-busy", 0].values, 0.8)
+    run["probe-busy", 0] = changed(run["probe-busy", 0], values=steady)
+    busy = changed(run["busy", 0], values=np.full_like(run["busy", 0].values, 0.8 * share))
+    run["busy", 0] = busy
+    run["other", 0] = changed(busy, labels=labelled(0) | {"exported_pod": "neighbour"})
+
+    assert worst(summary(run), "conservation_ratio") == pytest.approx(ratio)
+
+
+def test_the_lag_is_told_beside_the_age():
+    found = summary(sound_run())
+
+    ages = np.median(found["fresh_age_seconds"][0].values)
+    assert float(found["lag_seconds"][0].values[0]) == pytest.approx(ages, abs=1.0)
+    assert float(found["lag_explained_ratio"][0].values[0]) > 0.8

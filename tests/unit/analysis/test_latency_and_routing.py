@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.analysis.advice import advise_target, never_falling
+from bench.analysis.advice import advise_intervals, advise_target, never_falling
 from bench.analysis.latency import (
     QUANTILES,
     Since,
@@ -16,6 +16,7 @@ from bench.analysis.latency import (
     whole_seconds,
     windowed_quantile,
 )
+from bench.analysis.prediction import Intervals, Rise
 from bench.analysis.routing import converged_seconds, evenness, misroutes_total, split, streamed_ratio
 from bench.model.load import LoadRecords
 
@@ -179,3 +180,12 @@ def test_the_advised_target_keeps_the_budget_of_a_queue():
     assert "load it higher" in advise_target(utilisation, latency, budget_seconds=50.0).because
     assert advise_target(utilisation, latency, budget_seconds=0.01) is None
     assert advise_target(utilisation[:5], latency[:5], budget_seconds=1.0) is None
+
+
+def test_the_interval_that_gains_most_is_advised_first_with_what_it_gains():
+    rise = Rise(base=0.0, peak=100.0, threshold=77.0)
+    changes = advise_intervals(Intervals(query_window_seconds=120.0, rule_seconds=30.0), rise)
+
+    assert [each.what.split()[0] for each in changes] == ["leave", "ask", "collect", "scrape"]
+    assert changes[2].mean_before_seconds - changes[2].mean_after_seconds == pytest.approx(14.5)
+    assert advise_intervals(Intervals(collect_seconds=1.0, scrape_seconds=5.0), rise) == ()
