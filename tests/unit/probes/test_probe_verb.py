@@ -63,7 +63,9 @@ def test_a_lost_device_is_exit_code_one(capsys):
 def test_without_a_driver_it_says_so_and_exits_with_three(capsys):
     with installed(None):
         assert main(["probe"]) == 3
-    assert "libnvidia-ml.so.1 was not found" in capsys.readouterr().err
+    # Which of the two it is depends on whether another test has loaded a library of that name into this process.
+    told = capsys.readouterr().err
+    assert "libnvidia-ml.so.1 was not found" in told or "the NVIDIA driver is not loaded" in told
 
 
 @pytest.mark.parametrize("wrong", ["0", "-1", "99999", "soon"])
