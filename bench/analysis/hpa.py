@@ -1,7 +1,8 @@
 """
 The arithmetic of the HorizontalPodAutoscaler (autoscaling/v2), as its controller does it.
 
-Pure: from a metric's value and pod counts to the number of replicas it will ask for. Tests in the lab hold it against
+Pure: from a metric's value and pod counts to the number of replicas it will ask for. In the controller's own order of
+operations, whole thousandths and floating point included, so that both round alike. Tests in the lab hold it against
 the real controller. What it implies for a user's own HPA (reachable counts, flapping) is in `bench.analysis.reach`.
 """
 
@@ -35,11 +36,12 @@ class Select(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """At most `pods`, or `ratio` of the replicas, more or fewer within `period_seconds`."""
+    """At most `pods`, or `ratio` of the replicas, more or fewer in `period_seconds`; or up to `replicas` at once."""
 
     period_seconds: float
     pods: int = 0
     ratio: float = 0.0
+    replicas: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +54,14 @@ class Behavior:
     tolerance_ratio: float = 0.1
 
 
+def plain_up() -> Behavior:
+    """An HPA without `behavior`: at once, to twice the replicas or to four, whichever is more, at every sync."""
+    policies = (Policy(period_seconds=0, ratio=1.0), Policy(period_seconds=0, replicas=4))
+    return Behavior(stabilization_seconds=0.0, policies=policies)
+
+
 def default_up() -> Behavior:
-    """Kubernetes' default: at once, by at most four pods or a doubling in 15 s, whichever is more."""
+    """What a `behavior` without `scaleUp` means: at once, by four pods or a doubling in 15 s, whichever is more."""
     policies = (Policy(period_seconds=15, pods=4), Policy(period_seconds=15, ratio=1.0))
     return Behavior(stabilization_seconds=0.0, policies=policies)
 
@@ -72,7 +80,7 @@ class Hpa:
     target: float
     min_replicas: int
     max_replicas: int
-    up: Behavior = field(default_factory=default_up)
+    up: Behavior = field(default_factory=plain_up)
     down: Behavior = field(default_factory=default_down)
     sync_seconds: float = 15.0
 
@@ -89,9 +97,9 @@ class Hpa:
         return 1.0 - self.down.tolerance_ratio <= usage_ratio <= 1.0 + self.up.tolerance_ratio
 
 
-def milli(value: float) -> float:
+def milli(value: float) -> int:
     """`value` as the metrics API carries it: whole thousandths, rounded up."""
-    return math.ceil(round(value * 1000.0, 6)) / 1000.0
+    return math.ceil(round(value * 1000.0, 6))
 
 
 def desired_replicas(hpa: Hpa, usage: float, *, replicas: int, ready: int) -> int:
@@ -100,14 +108,15 @@ def desired_replicas(hpa: Hpa, usage: float, *, replicas: int, ready: int) -> in
 
     `replicas` counts Pending pods too; with an AverageValue they dilute the ratio.
     """
+    usage_milli, target_milli = milli(usage), milli(hpa.target)
     if hpa.target_kind is TargetKind.VALUE:
-        ratio = milli(usage) / hpa.target
+        ratio = usage_milli / target_milli
         if replicas == 0:
             return math.ceil(ratio)
-        return replicas if hpa.tolerates(ratio) else math.ceil(_exactly(ratio * ready))
-    if replicas and hpa.tolerates(milli(usage) / (hpa.target * replicas)):
+        return replicas if hpa.tolerates(ratio) else math.ceil(ratio * ready)
+    if replicas and hpa.tolerates(usage_milli / (float(target_milli) * replicas)):
         return replicas
-    return math.ceil(_exactly(milli(usage) / hpa.target))
+    return math.ceil(usage_milli / target_milli)
 
 
 def desired_replicas_of_pods(hpa: Hpa, usages: tuple[float, ...], *, missing: int = 0, pending: int = 0) -> int:
@@ -127,24 +136,19 @@ def desired_replicas_of_pods(hpa: Hpa, usages: tuple[float, ...], *, missing: in
     ratio = _mean_ratio(hpa, usages)
     counts_pending = pending > 0 and ratio > 1.0
     if not counts_pending and not missing:
-        return replicas if hpa.tolerates(ratio) else math.ceil(_exactly(ratio * len(usages)))
+        return replicas if hpa.tolerates(ratio) else math.ceil(ratio * len(usages))
     filled = usages + (0.0 if ratio > 1.0 else hpa.target,) * missing + (0.0,) * (pending if counts_pending else 0)
     corrected = _mean_ratio(hpa, filled)
     if hpa.tolerates(corrected) or (ratio < 1.0 < corrected) or (corrected < 1.0 < ratio):
         return replicas
-    wanted = math.ceil(_exactly(corrected * len(filled)))
+    wanted = math.ceil(corrected * len(filled))
     is_turned = (corrected < 1.0 and wanted > replicas) or (corrected > 1.0 and wanted < replicas)
     return replicas if is_turned else wanted
 
 
 def _mean_ratio(hpa: Hpa, usages: tuple[float, ...]) -> float:
     # the controller divides whole thousandths and drops the rest
-    return math.floor(sum(milli(each) * 1000.0 for each in usages) / len(usages)) / 1000.0 / hpa.target
-
-
-def _exactly(value: float) -> float:
-    """`value` without the last bits, so that 3.0000000000000004 is not rounded up to 4."""
-    return round(value, 9)
+    return sum(milli(each) for each in usages) // len(usages) / milli(hpa.target)
 
 
 @dataclass(slots=True)
@@ -194,10 +198,12 @@ class Decider:
         for policy in behavior.policies:
             changed = sum(change for at, change in self.scalings if at > now - policy.period_seconds)
             start = current - changed
-            if policy.pods:
+            if policy.replicas:
+                limits.append(policy.replicas)
+            elif policy.pods:
                 limits.append(start + sign * policy.pods)
             else:
-                share = _exactly(start * (1.0 + sign * policy.ratio))
+                share = start * (1.0 + sign * policy.ratio)
                 limits.append(math.ceil(share) if sign > 0 else math.floor(share))
         widest = (max if sign > 0 else min)(limits)
         narrowest = (min if sign > 0 else max)(limits)

@@ -10,6 +10,7 @@ from bench.analysis.hpa import (
     Policy,
     Select,
     TargetKind,
+    default_up,
     desired_replicas,
     desired_replicas_of_pods,
 )
@@ -91,7 +92,7 @@ def test_decisions_stay_within_bounds_and_never_beat_the_policies(wants, start):
     for tick, wanted in enumerate(wants):
         chosen = decider.decide(tick * 15.0, current, wanted)
         assert 1 <= chosen <= 12
-        assert chosen <= max(2 * current, current + 4, 1)
+        assert chosen <= max(2 * current, 4)
         current = chosen
 
 
@@ -103,6 +104,16 @@ def test_nothing_goes_down_before_the_window_is_over():
     assert current == 4
     assert set(course) == {4}
     assert decider.decide(315.0, 4, 1) == 1
+
+
+def test_without_behavior_it_goes_to_four_or_doubles_and_with_it_by_four_or_doubles():
+    plain = hpa(max_replicas=20)
+    told = hpa(max_replicas=20, up=default_up())
+
+    assert Decider(plain).decide(0.0, 1, 20) == 4
+    assert Decider(plain).decide(0.0, 3, 20) == 6
+    assert Decider(told).decide(0.0, 1, 20) == 5
+    assert Decider(told).decide(0.0, 6, 20) == 12
 
 
 def test_an_up_window_waits_for_the_least_of_its_recommendations():
