@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.measures import Bench, fidelity, growth, merging, paced, secured, short_requests, stall
-from tests.bench.programs import build, say
+from tests.bench.programs import build, may_go_first, say
 from tests.bench.rows import Row
 
 ROOT = Path(__file__).parents[2]
@@ -45,6 +45,7 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         "commit": commit,
         "load_average": os.getloadavg(),
+        "nice": -15 if may_go_first() else 0,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
@@ -55,7 +56,8 @@ def markdown(rows: Sequence[Row], around: dict[str, Any]) -> str:
         "",
         (
             f"{around['processor']}, {around['cores']} cores, Linux {around['kernel']}, Python {around['python']}, "
-            f"commit {around['commit'][:12]}, {around['at']}; load average before {around['load_average'][0]:.2f}."
+            f"commit {around['commit'][:12]}, {around['at']}; load average before {around['load_average'][0]:.2f}, "
+            f"clients and servers at nice {around['nice']}."
         ),
         "",
         "| gate | measured | must | stretch | verdict | detail |",
