@@ -5,6 +5,7 @@ A scenario that breaks ends with the verdict `error`, and the next one runs: a b
 cluster, nor keep others from being tried. What was measured until then is kept and marked incomplete.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -12,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from bench.errors import BenchError
+from bench.errors import BenchError, NoSpace
 from bench.evidence.judging import Judgement, judge
 from bench.evidence.store import RunStore, ScenarioStore
 from bench.model.evidence import Outcome, Plan, Step, run_verdict
@@ -91,6 +92,9 @@ class Runner:
                 kept.conclude(self._interrupted(step, started))
                 raise
             judgement = attempt.judgement(scenario)
+            with contextlib.suppress(NoSpace):  # the store knows, and marks the outcome incomplete
+                for reading in judgement.derived:
+                    kept.append(reading)
             outcome = _outcome(step, judgement, started, self.now())
             told = replace(outcome, warnings=attempt.leftovers, is_complete=attempt.failure == "")
             return kept.conclude(told)

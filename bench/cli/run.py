@@ -11,22 +11,22 @@ import os
 import platform
 import secrets
 import sys
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
 from bench.cluster.journal import Journal
+from bench.evidence.reader import load_run
 from bench.evidence.store import RunStore, ScenarioStore
-from bench.model.codec import to_json
 from bench.model.evidence import Fidelity, Outcome, Plan, RunRecord, Step
 from bench.model.measurement import Reading
 from bench.plan import make_plan, parse_settings
 from bench.registry import Declaration, Registry, discover
+from bench.report.document import run_document
+from bench.report.text import render_run
 from bench.rig.cluster_rig import ClusterRig, Surroundings
 from bench.runner import Runner, exit_code
 from bench.targets.opening import OpenTarget, opened
@@ -129,13 +129,13 @@ def _execute(execution: _Execution) -> int:
     try:
         outcomes.extend(runner.execute(execution.plan))
     finally:
-        execution.store.finish(execution.record)
+        final = execution.store.finish(execution.record)
         execution.talk.print(f"kept in {execution.store.folder}")
     if execution.as_json:
-        json.dump(_told(execution, outcomes), sys.stdout, indent=1)
+        json.dump(run_document(final, outcomes, execution.store.folder), sys.stdout, indent=1)
         print()
     else:
-        _print(execution, outcomes)
+        Console().print(render_run(load_run(execution.store.folder)))
     return exit_code(tuple(outcomes))
 
 
@@ -155,39 +155,3 @@ class _Narrator:
 
     def step_ended(self, outcome: Outcome) -> None:
         self._talk.print(f"{outcome.scenario}: {outcome.verdict}, {self._kept} readings. {outcome.reason}")
-
-
-def _told(execution: _Execution, outcomes: list[Outcome]) -> dict[str, object]:
-    return {
-        "run_id": execution.record.run_id,
-        "path": str(execution.store.folder),
-        "fidelity": execution.record.fidelity.value,
-        "scenarios": [
-            {
-                "id": outcome.scenario,
-                "verdict": outcome.verdict.value,
-                "reason": outcome.reason,
-                "checks": [to_json(check) for check in outcome.checks],
-            }
-            for outcome in outcomes
-        ],
-    }
-
-
-def _print(execution: _Execution, outcomes: list[Outcome]) -> None:
-    console = Console()
-    if execution.record.fidelity is Fidelity.EMBEDDED:
-        console.print("embedded: run on the lab; says nothing about a real cluster or a real GPU")
-    table = Table("verdict", "claim", "observed", "bound")
-    for verdict, claim, observed, bound in _rows(outcomes):
-        table.add_row(verdict, claim, observed, bound)
-    console.print(table)
-
-
-def _rows(outcomes: list[Outcome]) -> Iterator[tuple[str, str, str, str]]:
-    for outcome in outcomes:
-        yield outcome.verdict.value, f"[bold]{outcome.scenario}[/bold] {outcome.reason}", "", ""
-        for check in outcome.checks:
-            where = " ".join(check.labels.values())
-            observed = "" if check.observed is None else f"{check.observed:.3g} {where}"
-            yield check.verdict.value, check.claim, observed or check.reason, check.bound
