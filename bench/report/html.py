@@ -21,8 +21,8 @@ _STYLE = """
 :root{color-scheme:light}body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:0 auto;padding:1rem;color:#111;
 background:#fff}h1{font-size:1.5rem}h2{font-size:1.2rem;border-top:2px solid #222;padding-top:.6rem;margin-top:2rem}
 h3{font-size:1rem;margin-bottom:.3rem}table{border-collapse:collapse;width:100%;font-size:.9rem}
-td,th{text-align:left;vertical-align:top;padding:.3rem .5rem;border-bottom:1px solid #ccc;overflow-wrap:anywhere}
-.stamp{border:3px solid #111;padding:.6rem;font-weight:700}.v{font-weight:700;white-space:nowrap}
+td,th{text-align:left;vertical-align:top;padding:.3rem .5rem;border-bottom:1px solid #ccc;overflow-wrap:break-word}
+th{white-space:nowrap}.stamp{border:3px solid #111;padding:.6rem;font-weight:700}.v{font-weight:700;white-space:nowrap}
 .pass{color:#17601b}.fail,.error{color:#a10f0f}.inconclusive{color:#7a5200}.skipped{color:#555}
 .why{color:#444;font-size:.85rem}svg{width:100%;height:auto}code,pre{font-size:.85rem;white-space:pre-wrap}
 @media(max-width:40rem){table,tbody,tr,td{display:block}thead{display:none}tr{border-bottom:2px solid #888}
@@ -142,13 +142,18 @@ def _panels(measured: Sequence[Measurement]) -> list[Panel]:
                 is_stepped=each.name in _STEPPED,
             )
             for each in measured
-            if each.name in names and each.times_seconds.size > 1
+            if each.name in names and each.times_seconds.size > 1 and not _counts(each)
         ]
         if lines:
             longest = sorted(lines, key=lambda line: -line.values.size)[:_LINES]
             more = f", {len(longest)} of {len(lines)} series" if len(lines) > _LINES else ""
             found.append(Panel(title=title + more, lines=tuple(longest)))
     return found
+
+
+def _counts(reading: Measurement) -> bool:
+    """A counter among gauges would flatten them; its growth is in the analysis."""
+    return "ENERGY" in reading.labels.get("metric", "")
 
 
 def _line_name(reading: Measurement) -> str:

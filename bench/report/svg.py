@@ -13,7 +13,7 @@ import numpy as np
 from bench.model.measurement import FloatArray
 
 _WIDTH, _LEFT, _RIGHT = 900.0, 70.0, 12.0
-_PANEL, _GAP = 110.0, 26.0
+_PANEL, _GAP = 110.0, 44.0
 _DASHES = ("", "6 3", "2 3", "8 3 2 3", "1 2", "12 4")
 _INKS = ("#1b4f9c", "#b3400a", "#2a7d2e", "#6a2d91", "#555555", "#0b7a8a")
 # Twice the plot's width in pixels: more points than that cannot be seen.
@@ -74,7 +74,7 @@ def panels(given: Sequence[Panel], *, title: str) -> str:
         return ""
     every = np.concatenate([line.times_seconds for panel in shown for line in panel.lines])
     start, end = float(every.min()), float(every.max())
-    height = len(shown) * (_PANEL + _GAP) + 34
+    height = len(shown) * (_PANEL + _GAP) + 50
     body = [text for number, panel in enumerate(shown) for text in _panel(panel, number, start, end)]
     body += _time_axis(start, end, height - 22)
     return _svg(title, height, body)
@@ -92,11 +92,11 @@ def _x(time: float, start: float, end: float) -> float:
 
 
 def _panel(panel: Panel, number: int, start: float, end: float) -> Iterator[str]:
-    top = number * (_PANEL + _GAP) + 18
+    top = number * (_PANEL + _GAP) + 34
     finite = np.concatenate([line.values[np.isfinite(line.values)] for line in panel.lines])
     low, high = min(0.0, float(finite.min(initial=0.0))), float(finite.max(initial=0.0))
     high = high if high > low else low + 1.0
-    yield f'<text x="{_LEFT:g}" y="{top - 5:g}" font-weight="bold">{escape(panel.title)}</text>'
+    yield f'<text x="{_LEFT:g}" y="{top - 20:g}" font-weight="bold">{escape(panel.title)}</text>'
     for share in (0.0, 0.5, 1.0):
         y = top + _PANEL * (1 - share)
         yield f'<line x1="{_LEFT:g}" x2="{_WIDTH - _RIGHT:g}" y1="{y:g}" y2="{y:g}" stroke="#ddd"/>'
