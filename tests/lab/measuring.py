@@ -15,7 +15,7 @@ from typing import Any
 from urllib3.exceptions import HTTPError
 
 from tests.contract.pods import pod, shell
-from tests.contract.target import Object, Target
+from tests.contract.target import ConditionNotMet, Object, Target
 from tests.lab.leftovers import interfaces, now_ticks, seconds_until_nothing_is_left, take_traces
 from tests.lab.running import RunningLab, bench, running_lab, unique_name
 
@@ -168,7 +168,12 @@ class Receipts:
         deadline = time.monotonic() + within_seconds
         taken = []
         while True:
-            taken.append(self._queue.get(timeout=max(0.001, deadline - time.monotonic())))
+            try:
+                taken.append(self._queue.get(timeout=max(0.001, deadline - time.monotonic())))
+            except queue.Empty:
+                last = {item["metadata"]["name"]: item["status"] for _, _, item in taken}
+                stuck = {name: status for name, status in last.items() if status.get("phase") != "Running"}
+                raise ConditionNotMet(f"after {within_seconds:g} s of {len(last)} pods wait: {stuck}") from None
             if is_last(taken[-1][1], taken[-1][2]):
                 return taken
 
