@@ -14,6 +14,20 @@ pub fn now() -> u64 {
     read_clock(libc::CLOCK_MONOTONIC) as u64
 }
 
+/// Sleeps until a time of the monotonic clock.
+pub fn sleep_until(nanoseconds: u64) {
+    let time =
+        libc::timespec { tv_sec: (nanoseconds / 1_000_000_000) as i64, tv_nsec: (nanoseconds % 1_000_000_000) as i64 };
+    // SAFETY: `time` lives through the call; a signal only ends the sleep sooner.
+    unsafe { libc::clock_nanosleep(libc::CLOCK_MONOTONIC, libc::TIMER_ABSTIME, &time, std::ptr::null_mut()) };
+}
+
+/// Lets this thread's sleeps end when they should, not up to 50 us later.
+pub fn wake_exactly() {
+    // SAFETY: the call takes numbers only.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1, 0, 0, 0) };
+}
+
 /// CPU time of the calling thread, in nanoseconds.
 pub fn thread_cpu() -> u64 {
     read_clock(libc::CLOCK_THREAD_CPUTIME_ID) as u64

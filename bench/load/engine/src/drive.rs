@@ -55,14 +55,17 @@ async fn wait_until(shared: &Shared, timer: &Timer, due: u64) -> bool {
     if timer.set(due).is_err() {
         return false;
     }
+    shared.naps.set_due(due);
     let mut stop = std::pin::pin!(shared.stop.notified());
-    std::future::poll_fn(|context| {
+    let came = std::future::poll_fn(|context| {
         if shared.is_stopping() || stop.as_mut().poll(context).is_ready() {
             return Poll::Ready(false);
         }
         timer.poll_expired(due, context).map(|()| true)
     })
-    .await
+    .await;
+    shared.naps.set_due(u64::MAX);
+    came
 }
 
 async fn open_loop(shared: &Arc<Shared>, timer: &Timer) {

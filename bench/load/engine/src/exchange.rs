@@ -110,6 +110,7 @@ async fn attempt(shared: &Arc<Shared>, job: &Job, record: &mut Record) -> Result
         let mut connection = match kept {
             Some(connection) => connection,
             None => {
+                let _connecting = shared.naps.connecting();
                 let transport = shared.connector.connect().await?;
                 Connection { stamp: transport.last_stamp(), transport, out: Vec::new() }
             }
@@ -143,7 +144,7 @@ async fn exchange(
     // A server may answer (and close) before it has read everything: what it said counts, not the failed write.
     let written = transport.send_all(out).await;
     let mut decoder = Decoder::default();
-    let read = read_answer(transport, stamp, &mut decoder, answer).await;
+    let read = read_answer(shared, (transport, stamp), &mut decoder, answer).await;
     match (read, written) {
         (Ok(extra), _) => Ok(decoder.keeps_alive() && !extra),
         (Err(Broken::Failed(_)), Err(error)) if answer.is_untouched() => Err(broken(answer, &error)),
@@ -164,8 +165,8 @@ fn broken(answer: &Answer<'_>, error: &io::Error) -> Broken {
 
 /// True: more came than belonged to the answer.
 async fn read_answer(
-    transport: &mut Transport,
-    stamp: &LastStamp,
+    shared: &Shared,
+    (transport, stamp): (&mut Transport, &LastStamp),
     decoder: &mut Decoder,
     answer: &mut Answer<'_>,
 ) -> Result<bool, Broken> {
@@ -178,7 +179,12 @@ async fn read_answer(
                     Err(error) => return Poll::Ready(Err(broken(answer, &error))),
                 };
                 answer.arrived(stamp.get());
-                match decoder.feed(&room[..length], answer) {
+                let before = answer.record.tokens_at.len();
+                let fed = decoder.feed(&room[..length], answer);
+                if answer.record.tokens_at.len() > before + 1 {
+                    shared.naps.stay_awake();
+                }
+                match fed {
                     Ok(used) if decoder.is_done() => return Poll::Ready(Ok(used < length)),
                     Ok(_) => {}
                     Err(Fault::Protocol(message)) => {

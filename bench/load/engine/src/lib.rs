@@ -10,6 +10,7 @@ pub mod histogram;
 pub mod http1;
 mod http2;
 pub mod meaning;
+mod nap;
 mod record;
 mod recorder;
 mod request;

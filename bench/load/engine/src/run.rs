@@ -48,7 +48,12 @@ impl Run {
         let (tell, ended) = channel();
         let theirs = shared.clone();
         let work = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            clock::wake_exactly();
+            let napping = theirs.clone();
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .on_thread_park(move || napping.naps.take(napping.in_flight()))
+                .build();
             let outcome = match runtime {
                 Ok(runtime) => runtime.block_on(crate::drive::run(theirs.clone(), submitted)),
                 Err(error) => Err(error.to_string()),

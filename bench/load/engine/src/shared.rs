@@ -10,10 +10,11 @@ use tokio::sync::{Notify, Semaphore};
 
 use crate::answer::Wanted;
 use crate::clock::RealtimeOffset;
-use crate::config::{Config, Schedule};
+use crate::config::{Config, Loop, Schedule};
 use crate::connect::Connector;
 use crate::exchange::Connection;
 use crate::http2::Lines;
+use crate::nap::{Naps, SHORT_ANSWER};
 use crate::record::Record;
 use crate::recorder::Recorder;
 use crate::request::{Prepared, prepare};
@@ -41,6 +42,7 @@ pub struct Shared {
     pub lines: Lines,
     pub permits: Semaphore,
     pub offset: Arc<RealtimeOffset>,
+    pub naps: Naps,
     pub counters: Counters,
     pub results: Mutex<Results>,
     pub origin: u64,
@@ -90,6 +92,7 @@ impl Shared {
             lines: Lines::default(),
             permits: Semaphore::new(config.connections_max.min(Semaphore::MAX_PERMITS)),
             offset,
+            naps: Naps::new(config.kernel_stamps && !config.http2 && config.drive != Loop::Submitted),
             counters: Counters::default(),
             results: Mutex::new(Results::new(origin, config.slo.clone())),
             origin,
@@ -149,6 +152,9 @@ impl Shared {
         self.counters.finished.fetch_add(1, Ordering::Relaxed);
         if record.failure.is_some() {
             self.counters.failed.fetch_add(1, Ordering::Relaxed);
+        }
+        if record.end.saturating_sub(record.began) < SHORT_ANSWER {
+            self.naps.stay_awake();
         }
         self.counters.output_tokens.fetch_add(record.output_tokens().0, Ordering::Relaxed);
         self.results.lock().expect("no holder panics").add(&record);
