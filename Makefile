@@ -2,6 +2,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 BIN := .venv/bin
+# What is compiled is kept in the user's cache, not in the tree.
+export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/gpu-bench/cargo
+CARGO := $(shell command -v cargo)
 say = @printf '\033[1m== %s\033[0m\n' "$(1)"
 
 .PHONY: help
@@ -15,6 +18,7 @@ system: ## what the machine itself must have: as root on Debian it is installed,
 .venv/.installed: pyproject.toml $(wildcard setup.py) | system
 	$(call say,Python packages into .venv)
 	@test -x $(BIN)/python || python3 -m venv .venv
+	$(if $(CARGO),,@echo "No Rust toolchain: the load generator will run its Python engine.")
 	@$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	@touch $@
 
@@ -47,8 +51,13 @@ unit: setup ## the unit tests, without a lab
 	$(call say,Unit tests)
 	@$(BIN)/python -m pytest tests/unit --timeout 30
 
+.PHONY: engine
+engine: setup ## the tests of the load engine's crate, where there is a Rust toolchain
+	$(call say,Tests of the load engine)
+	$(if $(CARGO),@$(CARGO) test --quiet --locked --manifest-path bench/load/engine/Cargo.toml,@echo "No Rust toolchain: left out.")
+
 .PHONY: test
-test: check unit ## all checks and tests; brings up labs, and builds their programs at the first time
+test: check unit engine ## all checks and tests; brings up labs, and builds their programs at the first time
 	$(call say,The lab\'s programs)
 	@$(BIN)/bench lab build
 	$(call say,Tests on the lab)
