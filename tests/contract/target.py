@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -21,12 +21,13 @@ from kubernetes.dynamic.exceptions import NotFoundError, ResourceNotFoundError
 from kubernetes.dynamic.resource import Resource
 from urllib3.response import BaseHTTPResponse
 
+from tests.contract import answers
+
 Object = dict[str, Any]
 Found = TypeVar("Found")
 
 PODS = ("v1", "Pod")
 EVENTS = ("v1", "Event")
-GONE = 410
 BAD_GATEWAY = 502
 UNAVAILABLE = 503
 LISTENS_SECONDS = 30.0
@@ -35,6 +36,10 @@ LISTENS_SECONDS = 30.0
 
 class ConditionNotMet(AssertionError):
     """A cluster did not come to a state in time; the message shows what was there instead."""
+
+
+class WatchBroke(AssertionError):
+    """The API server ended a watch with an error, for instance 410: the version is no longer known."""
 
 
 class Target:
@@ -74,11 +79,13 @@ class Target:
     def create(self, manifest: Object, **options: Any) -> Object:
         resource = self.resource(manifest["apiVersion"], manifest["kind"])
         namespace = manifest["metadata"].get("namespace")
-        return _read(resource.create(body=manifest, namespace=namespace, serialize=False, **options))
+        return answers.read(resource.create(body=manifest, namespace=namespace, serialize=False, **options))
 
     def replace(self, manifest: Object) -> Object:
         resource = self.resource(manifest["apiVersion"], manifest["kind"])
-        return _read(resource.replace(body=manifest, namespace=manifest["metadata"].get("namespace"), serialize=False))
+        return answers.read(
+            resource.replace(body=manifest, namespace=manifest["metadata"].get("namespace"), serialize=False)
+        )
 
     def patch(self, target: Object, patch: Any, content_type: str = "application/merge-patch+json") -> Object:
         resource = self.resource(target["apiVersion"], target["kind"])
@@ -86,7 +93,7 @@ class Target:
         answer = self._dynamic.patch(  # type: ignore[no-untyped-call]
             resource, body=patch, name=name, namespace=namespace, content_type=content_type, serialize=False
         )
-        return _read(answer)
+        return answers.read(answer)
 
     def apply(self, manifest: Object, *, manager: str, force: bool = False) -> Object:
         resource = self.resource(manifest["apiVersion"], manifest["kind"])
@@ -94,10 +101,10 @@ class Target:
         answer = resource.server_side_apply(
             body=manifest, namespace=namespace, field_manager=manager, force_conflicts=force, serialize=False
         )
-        return _read(answer)
+        return answers.read(answer)
 
     def get(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> Object:
-        return _read(self.resource(api_version, kind).get(name=name, namespace=namespace, serialize=False))
+        return answers.read(self.resource(api_version, kind).get(name=name, namespace=namespace, serialize=False))
 
     def again(self, known: Object) -> Object:
         """The object as it is now."""
@@ -106,7 +113,7 @@ class Target:
         )
 
     def listing(self, api_version: str, kind: str, namespace: str | None = None, **options: Any) -> Object:
-        return _read(self.resource(api_version, kind).get(namespace=namespace, serialize=False, **options))
+        return answers.read(self.resource(api_version, kind).get(namespace=namespace, serialize=False, **options))
 
     def items(self, api_version: str, kind: str, namespace: str | None = None, **options: Any) -> list[Object]:
         return [
@@ -128,9 +135,16 @@ class Target:
     def events_since(
         self, resource_version: str, api_version: str, kind: str, namespace: str | None, *, within_seconds: float
     ) -> Iterator[tuple[str, Object]]:
-        """What a watch tells from a resourceVersion on, until the deadline. Ends when the server ends it."""
-        resource = self.resource(api_version, kind)
-        yield from self._watch(resource, namespace, {}, resource_version, within_seconds)
+        """
+        What a watch tells from a resourceVersion on, until the deadline.
+
+        Servers end watches as they like, those of slow readers first; what was told last is where the next goes on.
+        """
+        resource, deadline = self.resource(api_version, kind), time.monotonic() + within_seconds
+        while (remaining := deadline - time.monotonic()) > 0:
+            for change, item in self._watch(resource, namespace, {}, resource_version, remaining):
+                resource_version = item["metadata"]["resourceVersion"]
+                yield change, item
 
     def wait_until(
         self,
@@ -147,18 +161,20 @@ class Target:
         resource = self.resource(api_version, kind)
         seen: dict[str, Object] = {}
         while time.monotonic() < deadline:
-            listed = _read(resource.get(namespace=namespace, serialize=False, **selectors))
+            listed = answers.read(resource.get(namespace=namespace, serialize=False, **selectors))
             seen = {item["metadata"]["name"]: item for item in listed["items"]}
             if answer := found(seen):
                 return answer
             version = listed["metadata"]["resourceVersion"]
             remaining = deadline - time.monotonic()
-            for change, item in self._watch(resource, namespace, selectors, version, remaining):
-                seen[item["metadata"]["name"]] = item
-                if change == "DELETED":
-                    del seen[item["metadata"]["name"]]
-                if answer := found(seen):
-                    return answer
+            # A watch that breaks, because its version is too old for instance, is one to list again for.
+            with suppress(WatchBroke):
+                for change, item in self._watch(resource, namespace, selectors, version, remaining):
+                    seen[item["metadata"]["name"]] = item
+                    if change == "DELETED":
+                        del seen[item["metadata"]["name"]]
+                    if answer := found(seen):
+                        return answer
         raise ConditionNotMet(
             f"{kind} in {namespace} did not come to the state that was waited for within {within_seconds:g} s; "
             f"there is:\n{self._describe(seen, namespace)}"
@@ -218,7 +234,7 @@ class Target:
     def _watch(
         self, resource: Resource, namespace: str | None, selectors: Mapping[str, str], version: str, seconds: float
     ) -> Iterator[tuple[str, Object]]:
-        """Changes until the deadline; ends early, without an error, where the server wants a new list."""
+        """Changes until the deadline, or until the server ends the watch."""
         if seconds <= 0:
             return
         response = resource.get(
@@ -230,12 +246,10 @@ class Target:
             _request_timeout=(10, seconds + 10),
             **selectors,
         )
-        for line in _lines(response):
+        for line in answers.lines(response):
             event = json.loads(line)
-            if event["type"] == "ERROR" and event["object"].get("code") == GONE:
-                return
             if event["type"] == "ERROR":
-                raise ConditionNotMet(f"the watch of {resource.kind} broke: {event['object']}")
+                raise WatchBroke(f"the watch of {resource.kind} broke: {event['object']}")
             yield event["type"], event["object"]
 
     def _describe(self, objects: Mapping[str, Object], namespace: str | None) -> str:
@@ -258,13 +272,15 @@ class Target:
     def following(self, pod: Object, *, within_seconds: float, **options: Any) -> Iterator[Iterator[str]]:
         """The lines of a log as they are written, until the container ends; a silence over the deadline is an error."""
         with self._open_log(pod, follow=True, _request_timeout=(10, within_seconds), **options) as response:
-            yield (line.decode() for line in _lines(response))
+            yield (line.decode() for line in answers.lines(response))
 
     def _open_log(self, pod: Object, **options: Any) -> AbstractContextManager[BaseHTTPResponse]:
         metadata = pod["metadata"]
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/log"
         timeout = options.pop("_request_timeout", (10, 30))
-        return self.open("GET", path, timeout=timeout, query={name: _query(value) for name, value in options.items()})
+        return self.open(
+            "GET", path, timeout=timeout, query={name: answers.query(value) for name, value in options.items()}
+        )
 
     def ask(self, pod: Object, path: str, *, port: int = 8080) -> tuple[int, str]:
         """A GET of the program in a pod, through the API server's proxy, once it listens: status and body."""
@@ -316,7 +332,7 @@ class Target:
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{name}/token"
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 600}}
         answer = self._dynamic.request("post", path, body=body, serialize=False)
-        return self.with_token(_read(answer)["status"]["token"], scratch)
+        return self.with_token(answers.read(answer)["status"]["token"], scratch)
 
     def with_token(self, token: str, scratch: Path) -> "Target":
         """The same cluster, asked by whom the token tells."""
@@ -360,29 +376,6 @@ class Target:
         """All namespaces that were made are gone."""
         made = set(self._namespaces)
         self.wait_until("v1", "Namespace", None, lambda objects: not made & set(objects), within_seconds=within_seconds)
-
-
-def _query(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-def _read(response: BaseHTTPResponse) -> Object:
-    body: Object = json.loads(response.data)
-    return body
-
-
-def _lines(response: BaseHTTPResponse) -> Iterator[bytes]:
-    """Lines as they come; closes the connection at the end, also when the reader stops early."""
-    pending = b""
-    try:
-        for chunk in response.stream(65536, decode_content=False):
-            *whole, pending = (pending + chunk).split(b"\n")
-            yield from whole
-        if pending:
-            yield pending
-    finally:
-        response.close()
-        response.release_conn()
 
 
 def message_of(error: ApiException) -> str:
