@@ -125,7 +125,9 @@ def _stay(config: LabConfig, held: Held, seconds: float) -> int:
     """Until Ctrl-C, SIGTERM, end of input, or the end of the lab."""
     watched: list[Held | int] = [held, *_inputs()]
     try:
-        signal.signal(signal.SIGTERM, _interrupt)
+        # Also where a shell started this in the background, with Ctrl-C ignored: who sends a signal means it.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _interrupt)
         _print(config, held, seconds)
         print("in the foreground: Ctrl-C takes the lab down", file=sys.stderr)
         while True:
