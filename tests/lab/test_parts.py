@@ -161,3 +161,12 @@ def test_a_service_whose_pod_is_deleted_is_back_by_itself(cluster: Target, names
         return next((p for p in fresh if holds("Ready")(p)), None)
 
     cluster.wait_until("v1", "Pod", namespace, another, within_seconds=UP_SECONDS, label_selector=label)
+
+
+def test_the_truth_log_tells_each_refresh_of_each_exporter(lab: RunningLab) -> None:
+    def refreshed_twice() -> bool:
+        told = [json.loads(line) for line in lab.paths.truth.read_text().splitlines()]
+        nodes = [each["node"] for each in told if each["event"] == "exporter-refreshed"]
+        return len(set(nodes)) == 2 and all(nodes.count(node) >= 2 for node in nodes)
+
+    assert wait_until(refreshed_twice, within_seconds=UP_SECONDS)

@@ -53,7 +53,7 @@ class Agent:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._nodes = Nodes(host, self._on_node_up, self._on_node_gone)
-        self._server = NodeServer(host.paths, host.devices, self._find)
+        self._server = NodeServer(host.paths, host.devices, self._find, host.truth)
         self._pods: dict[str, Pod] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._seen: dict[str, dict[str, Any]] = {}

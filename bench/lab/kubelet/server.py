@@ -22,6 +22,7 @@ from bench.lab.kubelet.logs import LogRequest
 from bench.lab.kubelet.pod import Pod
 from bench.lab.network import BRIDGE_ADDRESS
 from bench.lab.paths import LabPaths
+from bench.lab.truth import TruthLog
 
 Find = Callable[[str, str], Pod | None]
 """The pod of this namespace and name."""
@@ -37,10 +38,11 @@ _SOCKET_PATH_BYTES: Final = 107
 class NodeServer:
     """One application behind the port of every node."""
 
-    def __init__(self, paths: LabPaths, devices: Devices, find: Find) -> None:
+    def __init__(self, paths: LabPaths, devices: Devices, find: Find, truth: TruthLog) -> None:
         self._paths = paths
         self._devices = devices
         self._find = find
+        self._truth = truth
         self._runners: dict[str, web.AppRunner] = {}
         self._kubelet: web.AppRunner | None = None
         self._sites: dict[str, web.TCPSite] = {}
@@ -77,8 +79,14 @@ class NodeServer:
         async def pods(_request: web.Request) -> web.Response:
             return web.json_response({"podResources": self._devices.pod_resources(node)})
 
+        async def refreshed(_request: web.Request) -> web.Response:
+            self._truth.write("exporter-refreshed", node=node)
+            return web.Response(status=204)
+
         application = web.Application()
         application.router.add_get("/pods", pods)
+        # Not the kubelet's: the exporter runs in a pod, from where the truth log is out of reach.
+        application.router.add_post("/exporter-refreshed", refreshed)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         folder = self._paths.node_root(node) / _POD_RESOURCES

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -53,6 +53,8 @@ class Collector:
         self._events = _register_xids(entities)
         self._stopped = threading.Event()
         self._latest: tuple[Reading, ...] = ()
+        self.on_refresh: Callable[[], None] = _nobody_listens
+        """Called after each reading of all devices."""
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
 
     def start(self) -> None:
@@ -79,6 +81,7 @@ class Collector:
             sample_profiling(entity)
             readings.append(self._read(entity))
         self._latest = tuple(readings)
+        self.on_refresh()
 
     def _run(self) -> None:
         # the next reading is due an interval after this one began, so the phase drifts by nothing but wake-ups
@@ -108,6 +111,10 @@ class Collector:
             for entity in self._entities:
                 if entity.uuid == uuid:
                     entity.last_xid = int(event.eventData)
+
+
+def _nobody_listens() -> None:
+    """Where nobody wants to know of refreshes."""
 
 
 def entity_labels(entity: Entity) -> dict[str, str]:
