@@ -75,6 +75,7 @@ class ClusterRig:
 
     def __enter__(self) -> Self:
         around = self.around
+        self._closing.enter_context(around.journal)  # first in, last out: the sandbox writes to it while it closes
         self._sandbox = self._closing.enter_context(
             Sandbox(cluster=around.cluster, journal=around.journal, run_id=around.run_id)
         )
