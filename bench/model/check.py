@@ -109,6 +109,10 @@ class CheckResult:
     kind: Kind
     measurement: str
     labels: Mapping[str, str] = field(default_factory=no_labels)
+    beyond: float | None = None
+    """How far the observed lies beyond the bound, in the unit of the measurement; None where it is not known to."""
+    look_at: str = ""
+    """Where to look when it did not pass."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +134,7 @@ class Check:
     kind: Kind = Kind.CONFORMANCE
     tolerance: float = 0.0
     labels: Mapping[str, str] = field(default_factory=no_labels)
+    look_at: str = ""
 
     def __post_init__(self) -> None:
         if not self.claim or not self.because:
@@ -150,7 +155,7 @@ class Check:
         return f"{self.statistic} {self.relation} {self.bound:g}{spread}"
 
     def judge(self, readings: Iterable[Reading]) -> CheckResult:
-        """The worst verdict over the series that carry the name; raises nothing."""
+        """The worst verdict over the series that carry the name, by the series that is worst; raises nothing."""
         found = find_readings(readings, self.measurement, self.labels)
         if not found:
             return self._result(Verdict.INCONCLUSIVE, None, f"no reading named {self.measurement}")
@@ -158,7 +163,7 @@ class Check:
         verdict = worst(part.verdict for part in judged)
         return max(
             (part for part in judged if part.verdict is verdict),
-            key=lambda part: -math.inf if part.observed is None else abs(part.observed - self.bound),
+            key=lambda part: -math.inf if part.observed is None else self.excess(part.observed),
         )
 
     def _judge_one(self, reading: Reading) -> CheckResult:
@@ -170,6 +175,16 @@ class Check:
         verdict = Verdict.PASS if self.relation.holds(observed, self) else Verdict.FAIL
         reason = f"{self.statistic} of {reading.values.size} value(s) is {observed:g}, bound: {self.bound_text}"
         return self._result(verdict, observed, reason, reading.labels)
+
+    def excess(self, observed: float) -> float:
+        """How far `observed` lies outside what the bound allows; negative where it has room left."""
+        match self.relation:
+            case Relation.AT_MOST:
+                return observed - self.bound
+            case Relation.AT_LEAST:
+                return self.bound - observed
+            case _:
+                return abs(observed - self.bound) - self.tolerance
 
     def _observe(self, measurement: Measurement) -> float:
         if self.statistic is not Statistic.COUNT and bool(np.isnan(measurement.values).any()):
@@ -191,4 +206,6 @@ class Check:
             kind=self.kind,
             measurement=self.measurement,
             labels=labels,
+            beyond=self.excess(observed) if observed is not None and verdict is Verdict.FAIL else None,
+            look_at=self.look_at,
         )

@@ -73,4 +73,6 @@ def check_document(check: CheckResult) -> dict[str, Any]:
         "labels": dict(check.labels),
         "because": check.because,
         "reason": check.reason,
+        "beyond": to_json(check.beyond),
+        "look_at": check.look_at,
     }

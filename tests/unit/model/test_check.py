@@ -40,6 +40,15 @@ def test_a_kept_bound_passes_and_a_broken_one_fails():
     assert "p99 at most 1" in result.reason
 
 
+def test_a_broken_bound_says_by_how_much_and_where_to_look():
+    result = check(look_at="kubectl get events").judge([calls(0.5, 1.25)])
+
+    assert (result.beyond, result.look_at) == (0.25, "kubectl get events")
+    assert check().judge([calls(0.5)]).beyond is None
+    within = check(relation=Relation.WITHIN, bound=1.0, tolerance=0.25)
+    assert within.judge([calls(0.5)]).beyond == 0.25
+
+
 def test_what_is_absent_or_unnamed_is_inconclusive_and_says_why():
     assert check().judge([]).reason == "no reading named call_seconds"
     result = check().judge([ABSENT])
@@ -52,6 +61,12 @@ def test_one_bad_series_among_good_ones_decides_and_is_named():
 
     assert result.verdict is Verdict.FAIL
     assert dict(result.labels) == {"device": "b"}
+
+
+def test_of_good_series_the_one_with_the_least_room_is_told():
+    assert check().judge([calls(0.1, device="a"), calls(0.9, device="b")]).observed == 0.9
+    at_least = check(relation=Relation.AT_LEAST, bound=0.05)
+    assert at_least.judge([calls(0.1, device="a"), calls(0.9, device="b")]).observed == 0.1
 
 
 def test_a_good_series_does_not_hide_an_absent_one():
