@@ -158,14 +158,18 @@ def _frozen(cls: ScenarioType) -> ScenarioType:
 
 def discover(package_name: str = "scenarios") -> Registry:
     """
-    Import every module of the package, so that its scenarios register; the filled registry.
+    Import every module of the package, so that its scenarios register; those of the package.
 
     By name at run time: the bench does not depend on the scenarios that it runs.
     """
     package = importlib.import_module(package_name)
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda each: each.name):
         importlib.import_module(f"{package_name}.{module.name}")
-    return REGISTRY
+    found = Registry()
+    for declaration in REGISTRY:
+        if declaration.factory.__module__.startswith(f"{package_name}."):
+            found.add(declaration)
+    return found
 
 
 def _place(cls: type) -> str:

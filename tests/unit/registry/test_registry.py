@@ -190,6 +190,7 @@ def test_scenarios_are_found_by_importing_their_package(tmp_path, monkeypatch):
 
     assert discover("found_scenarios").get("found-by-import").claim == "It is found."
     assert discover("found_scenarios").get("found-by-import")
+    assert "found-by-import" not in {each.id for each in discover()}
     sys.modules.pop("found_scenarios.one")
 
 
