@@ -31,19 +31,23 @@ def on_host(name: str, command: Sequence[str]) -> NoReturn:
 def inside(name: str, command: Sequence[str]) -> NoReturn:
     """In the lab's namespaces, as its root: its processes, its network, its mounts."""
     lab = status.read(name, brief=True)
-    nsenter = preflight.find_tool("nsenter")
-    if nsenter is None:
-        raise MissingTools("nsenter is missing; it is part of the package util-linux.")
     environment = {
         **os.environ,
         "KUBECONFIG": str(LabPaths.of(name).inner_kubeconfig),
         "PATH": f"{lab.bin}{os.pathsep}{preflight.search_path()}",
     }
-    kinds = ["--mount", "--net", "--ipc", "--pid"]
+    enter = entering(lab.pid, "--mount", "--net", "--ipc", "--pid")
+    _become([*enter, f"--wdns={os.getcwd()}", "--", *command], environment)
+
+
+def entering(pid: int, *kinds: str) -> list[str]:
+    """The words that run what follows them in a lab's namespaces of these kinds; `pid` is its first process."""
+    nsenter = preflight.find_tool("nsenter")
+    if nsenter is None:
+        raise MissingTools("nsenter is missing; it is part of the package util-linux.")
     # What has all rights here made no user namespace for the lab, and may not enter the one that it is in.
-    if namespaces.needs_user_namespace():
-        kinds = ["--user", "--preserve-credentials", *kinds]
-    _become([nsenter, f"--target={lab.pid}", *kinds, f"--wdns={os.getcwd()}", "--", *command], environment)
+    own = ["--user", "--preserve-credentials"] if namespaces.needs_user_namespace() else []
+    return [nsenter, f"--target={pid}", *own, *kinds]
 
 
 def _become(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:

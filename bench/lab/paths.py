@@ -66,6 +66,11 @@ class LabPaths:
         """What really happened, as JSON lines; for tests."""
         return self.root / "truth.jsonl"
 
+    @property
+    def faults(self) -> Path:
+        """Which faults are planted, see `bench.lab.faults.state`."""
+        return self.root / "faults.json"
+
     def node_root(self, node: str) -> Path:
         """What a hostPath volume of a pod on this node sees as ``/``."""
         return self.root / "nodes" / node

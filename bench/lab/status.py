@@ -9,6 +9,7 @@ from typing import Any, Final
 from bench.errors import LabFailed, LabNotRunning
 from bench.lab.box import control_socket, lock, remains
 from bench.lab.down import Outcome, clear
+from bench.lab.faults import state as planted_faults
 from bench.lab.paths import LabPaths
 
 _ANSWER_SECONDS: Final = 10.0
@@ -45,6 +46,8 @@ class LabStatus:
     gateway_url: str
     parts: tuple[PartStatus, ...]
     not_enforced: tuple[str, ...]
+    faults: tuple[str, ...]
+    """Planted ones, each as it was asked for."""
 
 
 def read(name: str, *, brief: bool = False) -> LabStatus:
@@ -96,6 +99,7 @@ def _status(paths: LabPaths, content: dict[str, Any], pid: int) -> LabStatus:
         gateway_url=_url(content, "gateway"),
         parts=tuple(_part(each) for each in content.get("parts", ())),
         not_enforced=tuple(content.get("not_enforced", ())),
+        faults=tuple(str(each) for each in planted_faults.read(paths.faults)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Show a running lab: its addresses, its parts and what they use, and what it cannot enforce here."""
+"""Show a running lab: its addresses, its parts and what they use, what it cannot enforce here, planted faults."""
 
 import argparse
 import dataclasses
@@ -56,3 +56,5 @@ def _show(lab: LabStatus) -> None:
     console.print(table)
     for each in lab.not_enforced:
         console.print(f"not enforced: {each}", soft_wrap=True)
+    for each in lab.faults:
+        console.print(f"fault planted: {each}", soft_wrap=True)

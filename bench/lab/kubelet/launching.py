@@ -163,6 +163,8 @@ async def _environment(
     base = {**_API_VARIABLES, **environment.service_variables(services)}
     made = environment.container_environment(container, base, lambda kind, name: known[kind, name], value_of)
     own = {"PATH": shown.path, "HOME": "/root", "HOSTNAME": environment.hostname(setting.pod, setting.node)}
+    if shown.python_path:
+        own["PYTHONPATH"] = shown.python_path
     devices = setting.devices.get(container["name"], ContainerDevices())
     return with_devices({**own, **image.environment, **made}, devices)
 

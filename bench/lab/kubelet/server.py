@@ -16,6 +16,7 @@ from typing import Final
 from aiohttp import web
 
 from bench.lab.control.files import Pki
+from bench.lab.faults.state import Faults
 from bench.lab.gpu.devices import Devices
 from bench.lab.kubelet import logs, times
 from bench.lab.kubelet.logs import LogRequest
@@ -43,6 +44,7 @@ class NodeServer:
         self._devices = devices
         self._find = find
         self._truth = truth
+        self._faults = Faults(paths.faults)
         self._runners: dict[str, web.AppRunner] = {}
         self._kubelet: web.AppRunner | None = None
         self._sites: dict[str, web.TCPSite] = {}
@@ -83,10 +85,14 @@ class NodeServer:
             self._truth.write("exporter-refreshed", node=node)
             return web.Response(status=204)
 
+        async def faults(_request: web.Request) -> web.Response:
+            return web.json_response({"faults": [each.told() for each in self._faults.all().values()]})
+
         application = web.Application()
         application.router.add_get("/pods", pods)
-        # Not the kubelet's: the exporter runs in a pod, from where the truth log is out of reach.
+        # Not the kubelet's: the exporter runs in a pod, from where the lab's own files are out of reach.
         application.router.add_post("/exporter-refreshed", refreshed)
+        application.router.add_get("/faults", faults)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.1)
         await runner.setup()
         folder = self._paths.node_root(node) / _POD_RESOURCES

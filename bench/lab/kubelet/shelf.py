@@ -26,6 +26,8 @@ class Shown:
     bin_folder: str
     path: str
     """The PATH that the image sets."""
+    python_path: str
+    """Where Python finds the bench if it is not installed but lies in a folder of sources; empty otherwise."""
     binds: tuple[Bind, ...]
     overlays: tuple[Overlay, ...]
     copies: tuple[ShownFile, ...]
@@ -65,7 +67,8 @@ class Shelf:
         )
         return Shown(
             bin_folder=self._bin_folder(image.digest, in_bin) if in_bin else "",
-            path=_python_path(image.python) + DEFAULT_PATH,
+            path=_program_path(image.python) + DEFAULT_PATH,
+            python_path=str(_own_root() or "") if image.python is PythonNeed.BENCH else "",
             binds=tuple(binds),
             overlays=tuple(overlays),
             copies=tuple(copies),
@@ -101,9 +104,15 @@ class Shelf:
         return str(folder)
 
 
-def _python_path(need: PythonNeed) -> str:
+def _program_path(need: PythonNeed) -> str:
     prefix = {PythonNeed.NONE: "", PythonNeed.INTERPRETER: sys.base_prefix, PythonNeed.BENCH: sys.prefix}[need]
     return f"{prefix}/bin:" if prefix else ""
+
+
+def _own_root() -> Path | None:
+    """The folder of sources that this process runs from; None where the bench is installed with all else."""
+    root = Path(bench.__path__[0]).parent
+    return None if root.is_relative_to(sys.prefix) else root
 
 
 def _python_binds(need: PythonNeed) -> Iterator[Bind]:
@@ -115,8 +124,8 @@ def _python_binds(need: PythonNeed) -> Iterator[Bind]:
         return
     if sys.prefix != sys.base_prefix:
         yield Bind(source=sys.prefix, target=sys.prefix)
-    root = Path(bench.__path__[0]).parent
-    if root.is_relative_to(sys.prefix):
+    root = _own_root()
+    if root is None:
         return
     for package in _OWN_PACKAGES:
         if (root / package).is_dir():

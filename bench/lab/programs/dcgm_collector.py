@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pynvml
 
@@ -19,6 +19,9 @@ from bench.lab.programs.dcgm_fields import (
     find_number,
     sample_profiling,
 )
+
+if TYPE_CHECKING:
+    from bench.lab.faults.state import Planted
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +58,8 @@ class Collector:
         self._latest: tuple[Reading, ...] = ()
         self.on_refresh: Callable[[], None] = _nobody_listens
         """Called after each reading of all devices."""
+        self.faults: Callable[[], Mapping[str, Planted]] = dict
+        """Asked each interval for what the lab wants done wrong."""
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
 
     def start(self) -> None:
@@ -86,9 +91,18 @@ class Collector:
     def _run(self) -> None:
         # the next reading is due an interval after this one began, so the phase drifts by nothing but wake-ups
         due = time.monotonic() + self._interval_seconds
+        passed = 0
         while not self._stopped.wait(max(0.0, due - time.monotonic())):
             due = time.monotonic() + self._interval_seconds
-            self.collect()
+            passed += 1
+            if passed >= self._intervals_to_wait():
+                passed = 0
+                self.collect()
+
+    def _intervals_to_wait(self) -> float:
+        """One; more where the lab wants it slower than it is configured to be."""
+        slow = self.faults().get("exporter-slow")
+        return slow.number("factor") if slow else 1.0
 
     def _read(self, entity: Entity) -> Reading:
         found = ((name, find_number(name, entity)) for name in self._numbers)

@@ -21,7 +21,7 @@ from typing import Final
 from bench.errors import WrongUsage
 from bench.lab.programs.dcgm_collector import Collector, open_entities, unknown_fields
 from bench.lab.programs.dcgm_counters import DEFAULT_COLLECTORS, Counter, read_counters
-from bench.lab.programs.dcgm_pods import HolderMap, find_holders, tell_refresh
+from bench.lab.programs.dcgm_pods import HolderMap, find_faults, find_holders, tell_refresh
 from bench.lab.programs.dcgm_text import Style, render
 
 logger = logging.getLogger(__name__)
@@ -155,6 +155,7 @@ def main() -> None:
     )
     if settings.kubernetes:
         collector.on_refresh = partial(tell_refresh, settings.socket_path)
+        collector.faults = partial(find_faults, settings.socket_path)
     collector.start()
     server = make_server(Exporter(settings, counters, collector), settings.address)
     # shutdown waits for the serving loop, so it may not be called from the thread that runs it

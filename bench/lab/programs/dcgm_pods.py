@@ -8,10 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from bench.lab.faults.state import Planted, from_json
+
 logger = logging.getLogger(__name__)
 
 DRIVER: Final = "gpu.nvidia.com"
-_PATH: Final = "/pods"
+_PODS: Final = "/pods"
+_FAULTS: Final = "/faults"
 _REFRESHED: Final = "/exporter-refreshed"
 
 
@@ -66,19 +69,34 @@ def tell_refresh(path: str, timeout_seconds: float = 2.0) -> None:
 
 def list_pods(path: str, timeout_seconds: float = 10.0) -> Sequence[Mapping[str, Any]]:
     """Ask the kubelet; OSError or ValueError where it does not answer."""
+    pods: Sequence[Mapping[str, Any]] = _ask(path, _PODS, timeout_seconds)["podResources"]
+    return pods
+
+
+def find_faults(path: str, timeout_seconds: float = 2.0) -> Mapping[str, Planted]:
+    """What the lab wants this exporter to do wrong, by name; none on a node that knows no faults."""
+    try:
+        told = _ask(path, _FAULTS, timeout_seconds)["faults"]
+    except (OSError, ValueError, KeyError) as error:
+        logger.debug("no faults are told: %s", error)
+        return {}
+    return {each["name"]: from_json(each) for each in told}
+
+
+def _ask(path: str, question: str, timeout_seconds: float) -> Mapping[str, Any]:
     connection = _UnixConnection(path, timeout_seconds)
     try:
-        connection.request("GET", _PATH)
+        connection.request("GET", question)
         answer = connection.getresponse()
         body = answer.read()
         if answer.status != http.client.OK:
             raise OSError(f"the kubelet answered {answer.status}")
-        pods: Sequence[Mapping[str, Any]] = json.loads(body)["podResources"]
+        told: Mapping[str, Any] = json.loads(body)
     except http.client.HTTPException as error:
         raise OSError(f"the kubelet's answer is no HTTP: {error}") from error
     finally:
         connection.close()
-    return pods
+    return told
 
 
 def map_holders(pods: Sequence[Mapping[str, Any]], *, with_claims: bool) -> HolderMap:
