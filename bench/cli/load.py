@@ -103,6 +103,7 @@ def _add_output(group: Any) -> None:
     group.add_argument("--records", type=Path, metavar="FILE", help="one line of JSON a request")
     group.add_argument("--html", type=Path, metavar="FILE", help="a page with plots")
     group.add_argument("--quiet", action="store_true", help="no live view")
+    group.add_argument("--now", type=Path, metavar="FILE", help="the live view's figures as JSON, while it lasts")
 
 
 def order_of(arguments: argparse.Namespace) -> LoadOrder:
@@ -258,7 +259,10 @@ def run(arguments: argparse.Namespace) -> int:
         kind=EngineKind(arguments.engine) if arguments.engine else None,
         records_file=arguments.records,
     )
-    with _hearing_interrupts() as stop, LiveView(order, silent=arguments.quiet) as view:
+    with (
+        _hearing_interrupts() as stop,
+        LiveView(order, silent=arguments.quiet, file=arguments.now) as view,
+    ):
         result = run_order(order, means, watcher=view.show, stop=stop)
     _write(arguments, result)
     return int(result.exit_code)

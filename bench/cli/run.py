@@ -18,11 +18,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.cli._narrator import Narrator
 from bench.cluster.journal import Journal
 from bench.evidence.reader import load_run
 from bench.evidence.store import RunStore, ScenarioStore
 from bench.model.evidence import Fidelity, Outcome, Plan, RunRecord, Step
-from bench.model.measurement import Reading
 from bench.plan import make_plan, parse_settings
 from bench.registry import Declaration, Registry, discover
 from bench.report.document import run_document
@@ -84,13 +84,14 @@ class _Execution:
         self.plan = plan
         self.as_json: bool = arguments.json
         self.talk = talk
+        self.narrator = Narrator(talk)
         self.record = _record(target, plan)
         self.store = RunStore.create(arguments.results, self.record)
 
     def rig_of(self, _: Step, kept: ScenarioStore) -> AbstractContextManager[ClusterRig]:
         target = self.target
         journal = Journal(self.store.folder / "journal.jsonl")
-        return ClusterRig(
+        rig = ClusterRig(
             Surroundings(
                 cluster=target.cluster,
                 prometheus=target.prometheus,
@@ -99,8 +100,11 @@ class _Execution:
                 run_id=self.record.run_id,
                 folder=kept.folder,
                 journal=journal,
+                tell=self.narrator.progressed,
             )
         )
+        self.narrator.look_at(rig.figures)
+        return rig
 
 
 def _record(target: OpenTarget, plan: Plan) -> RunRecord:
@@ -123,11 +127,12 @@ def _execute(execution: _Execution) -> int:
         registry=execution.registry,
         store=execution.store,
         rig_of=execution.rig_of,
-        narrator=_Narrator(execution.talk),
+        narrator=execution.narrator,
     )
     outcomes: list[Outcome] = []
     try:
-        outcomes.extend(runner.execute(execution.plan))
+        with execution.narrator:
+            outcomes.extend(runner.execute(execution.plan))
     finally:
         final = execution.store.finish(execution.record)
         execution.talk.print(f"kept in {execution.store.folder}")
@@ -137,21 +142,3 @@ def _execute(execution: _Execution) -> int:
     else:
         Console().print(render_run(load_run(execution.store.folder)))
     return exit_code(tuple(outcomes))
-
-
-class _Narrator:
-    """Says on standard error how far the run is."""
-
-    def __init__(self, talk: Console) -> None:
-        self._talk = talk
-        self._kept = 0
-
-    def step_started(self, step: Step, number: int, count: int) -> None:
-        self._kept = 0
-        self._talk.print(f"[bold]{number}/{count} {step.scenario}[/bold]  {step.claim}")
-
-    def reading_kept(self, step: Step, reading: Reading) -> None:  # noqa: ARG002 (counted only)
-        self._kept += 1
-
-    def step_ended(self, outcome: Outcome) -> None:
-        self._talk.print(f"{outcome.scenario}: {outcome.verdict}, {self._kept} readings. {outcome.reason}")

@@ -1,7 +1,11 @@
 """What a run shows on the terminal: a line of figures while it lasts, a table when it is over."""
 
+import contextlib
+import json
 import sys
 from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,10 +19,11 @@ from bench.load.results import LoadResult
 
 
 class LiveView:
-    """On stderr, and only where a person looks; a context manager."""
+    """On stderr, and only where a person looks; and in a file for a program that looks. A context manager."""
 
-    def __init__(self, order: LoadOrder, *, silent: bool = False) -> None:
+    def __init__(self, order: LoadOrder, *, silent: bool = False, file: Path | None = None) -> None:
         self._order = order
+        self._file = file
         self._console = Console(file=sys.stderr)
         self._live = None if silent or not self._console.is_terminal else Live(console=self._console, transient=True)
         self._before = Glance()
@@ -34,15 +39,27 @@ class LiveView:
     ) -> None:
         if self._live is not None:
             self._live.stop()
+        if self._file is not None:
+            for each in (self._file, self._file.with_suffix(".draft")):
+                each.unlink(missing_ok=True)
 
     def show(self, glance: Glance) -> None:
-        if self._live is None:
-            return
         passed = glance.elapsed_seconds - self._before.elapsed_seconds
         if passed >= 1.0:
             self._rate = (glance.finished - self._before.finished) / passed
             self._before = glance
-        self._live.update(self._table(glance))
+            self._write(glance)
+        if self._live is not None:
+            self._live.update(self._table(glance))
+
+    def _write(self, glance: Glance) -> None:
+        """Whole or not at all, for it is read at any time; a full disk must not end the load."""
+        if self._file is None:
+            return
+        draft = self._file.with_suffix(".draft")
+        with contextlib.suppress(OSError):
+            draft.write_text(json.dumps({"rate_per_second": self._rate, **asdict(glance)}), encoding="utf-8")
+            draft.replace(self._file)
 
     def _table(self, glance: Glance) -> Table:
         level = self._order.shape.level_at(glance.elapsed_seconds)

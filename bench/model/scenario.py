@@ -5,7 +5,7 @@ A scenario yields readings and declares checks; it never judges, prints or write
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from bench.model.check import Check
@@ -83,6 +83,17 @@ class Probes(Protocol):
         """What they saw so far, by device."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far a scenario is, for whoever watches; no part of the evidence."""
+
+    phase: str
+    left_seconds: float | None = None
+    """Until the scenario is over, as far as it knows; None: as its footprint says."""
+    figures: Mapping[str, float] = field(default_factory=dict)
+    """Numbers to be seen beside the phase, by names that end in their unit."""
+
+
 class Rig(Protocol):
     """All that a scenario may touch during one run; what it makes is gone when the scenario is over."""
 
@@ -97,6 +108,14 @@ class Rig(Protocol):
     @property
     def inventory(self) -> Inventory:
         """What the target was seen to have."""
+
+    def say(self, phase: str, *, left_seconds: float | None = None, **figures: float) -> None:
+        """
+        Tell whoever watches what is done now, such as ``step up 1 of 2``.
+
+        Replicas, device utilisation, the polled metric, rate and TTFT of a load under way need not be told: the rig
+        knows them of what it follows, probes, polls and loads. Other numbers go by names that end in their unit.
+        """
 
     def namespace(self, purpose: str) -> str:
         """A namespace of the run's own; its name."""

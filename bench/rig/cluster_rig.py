@@ -18,11 +18,12 @@ from bench.errors import BenchBroke, DeadlineExceeded, NotFound
 from bench.metrics.prometheus import Meaning, Prometheus
 from bench.model.inventory import Inventory
 from bench.model.measurement import Reading, Window
-from bench.model.scenario import Workload
+from bench.model.scenario import Progress, Workload
 from bench.model.units import Unit, kubernetes_quantity
 from bench.rig.load_process import LoadPlan, LoadProcess
 from bench.rig.polling import Poller
 from bench.rig.probe_pods import ProbePlan, ProbePods
+from bench.rig.seen import Seen
 
 CUSTOM_METRICS: Final = "custom.metrics.k8s.io/v1beta1"
 EXPORTER_PORT: Final = 9400
@@ -60,6 +61,8 @@ class Surroundings:
     run_id: str
     folder: Path
     journal: Journal
+    tell: Callable[[Progress], None] = lambda _: None
+    """Where progress goes."""
 
 
 @dataclass(slots=True)
@@ -72,6 +75,7 @@ class ClusterRig:
     _sandbox: Sandbox = field(init=False)
     _recorder: Recorder = field(init=False)
     _loads: int = 0
+    _seen: Seen = field(default_factory=Seen)
 
     def __enter__(self) -> Self:
         around = self.around
@@ -101,6 +105,14 @@ class ClusterRig:
     def leftovers(self) -> tuple[str, ...]:
         """What would not go, a sentence each."""
         return tuple(f"{each.ref}: {each.reason}" for each in self._sandbox.left)
+
+    def say(self, phase: str, *, left_seconds: float | None = None, **figures: float) -> None:
+        """Tell whoever watches what is done now."""
+        self.around.tell(Progress(phase=phase, left_seconds=left_seconds, figures=figures))
+
+    def figures(self) -> Mapping[str, float]:
+        """What can be seen at this moment of what the scenario follows, polls, probes and loads."""
+        return self._seen.figures()
 
     def namespace(self, purpose: str) -> str:
         """A namespace of the run's own."""
@@ -135,7 +147,9 @@ class ClusterRig:
 
     def follow(self, api_version: str, plural: str, *, namespace: str, label_selector: str = "") -> Followed:
         """Begin to follow a collection."""
-        return self._recorder.follow(path_of(api_version, plural, namespace), label_selector=label_selector)
+        followed = self._recorder.follow(path_of(api_version, plural, namespace), label_selector=label_selector)
+        self._seen.followed.append(followed)
+        return followed
 
     def observe(self, followed: Followed, claim: Callable[[Any], bool], within_seconds: float) -> bool:
         """Whether the claim became true of what is followed, within the time."""
@@ -159,7 +173,9 @@ class ClusterRig:
             items = self.around.cluster.request("GET", path).get("items") or ()
             return sum(kubernetes_quantity(each["value"]) for each in items) if items else None
 
-        return self._closing.enter_context(Poller(ask, hertz=hertz))
+        poller = self._closing.enter_context(Poller(ask, hertz=hertz))
+        self._seen.pollers.append(poller)
+        return poller
 
     def probes(self, *, namespace: str, image: str, metrics: tuple[str, ...], seconds: float) -> ProbePods:
         """A probe pod on every node with accelerators, started."""
@@ -168,6 +184,7 @@ class ClusterRig:
         )
         pods = ProbePods(self.around.cluster, plan)
         pods.start(self._sandbox)
+        self._seen.probes.append(pods)
         return pods
 
     def samples(self, selector: str, *, name: str, start_seconds: float, end_seconds: float) -> tuple[Reading, ...]:
@@ -185,6 +202,7 @@ class ClusterRig:
         folder.mkdir()
         process = LoadProcess(plan, folder)
         self._closing.callback(process.stop)
+        self._seen.load = process
         return process
 
     def gateway(self) -> GatewayAddress:

@@ -36,8 +36,10 @@ class LoadProcess:
         self._records = folder / "records.jsonl"
         self._summary = folder / "load.json"
         self._log = folder / "load.log"
+        self._now = folder / "now.json"
         command = [sys.executable, "-m", "bench.cli", "load", plan.url, "--steps", plan.steps, "--quiet"]
-        command += ["--json", str(self._summary), "--records", str(self._records), *plan.arguments]
+        command += ["--json", str(self._summary), "--records", str(self._records), "--now", str(self._now)]
+        command += plan.arguments
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
@@ -57,6 +59,16 @@ class LoadProcess:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
+
+    def now(self) -> Mapping[str, float]:
+        """What the generator says of itself at this moment, by the names of `Glance`; nothing once it is over."""
+        if self._process.poll() is not None:
+            return {}
+        try:
+            told: Mapping[str, float] = json.loads(self._now.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # not yet begun
+            return {}
+        return told
 
     def readings(self, labels: Mapping[str, str]) -> Iterator[Reading]:
         """Each request's times, one series a backend; failures by class; how late the generator itself was."""

@@ -38,6 +38,11 @@ class Poller:
         self._stop.set()
         self._thread.join(JOIN_SECONDS)
 
+    @property
+    def last(self) -> float | None:
+        """The newest answer; None where there is none yet."""
+        return self._values[-1] if self._values else None
+
     def reading(self, name: str, unit: Unit, statement: str, labels: Mapping[str, str] = NO_LABELS) -> Reading:
         """What was seen; absent with the commonest failure where nothing was."""
         if self._values:

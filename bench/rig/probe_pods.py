@@ -73,6 +73,12 @@ class ProbePods:
                 yield Absent(name=name, source=Source.NVML, statement=statement, reason=reason, labels={"node": node})
             yield from found
 
+    def busy_ratios(self) -> Mapping[str, float]:
+        """How busy each device was when it was last seen, by UUID."""
+        newest = [line["device"] for lines in self._lines.values() for line in lines[-1:] if "device" in line]
+        samples = [sample for device in newest for sample in device]
+        return {sample[1]: sample[2] / 100.0 for sample in samples if sample[2] is not None}
+
     def _ref(self, node: str) -> Ref:
         return Ref(api_version="v1", kind="Pod", name=_name(node), namespace=self.plan.namespace)
 
