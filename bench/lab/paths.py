@@ -81,3 +81,7 @@ class LabPaths:
     def gpu(self, uuid: str) -> Path:
         """The state page of one device, see `bench/lab/gpu/nvml/state.h`."""
         return self.root / "gpus" / uuid
+
+    def gpu_memory(self, uuid: str) -> Path:
+        """The memory of one device, see `bench/lab/gpu/cuda/memory.h`."""
+        return self.root / "gpus" / f"{uuid}.memory"

@@ -148,6 +148,12 @@ PARTS: Final[tuple[Part, ...]] = (
         cost=Cost(packages=0, cpu_seconds=2, disk_bytes=1 * _MIB),
     ),
     Part(
+        name="cuda",
+        version="1",
+        programs=("libcuda.so.1",),
+        cost=Cost(packages=0, cpu_seconds=1, disk_bytes=1 * _MIB),
+    ),
+    Part(
         name="model",
         version="1",
         programs=("ollama-models",),

@@ -13,8 +13,8 @@ from bench.lab.build.store import Store
 from bench.lab.config import LabConfig
 from bench.lab.paths import cache_dir
 
-ALWAYS: Final = ("controlplane", "nvml", "ollama", "model")
-"""What every lab is made of: control plane, device library, and the inference server that manifests ask for."""
+ALWAYS: Final = ("controlplane", "nvml", "cuda", "ollama", "model")
+"""What every lab is made of: control plane, device libraries, and the inference server that manifests ask for."""
 PARTS_OF_LAB_PART: Final[Mapping[str, tuple[str, ...]]] = {
     "dns": ("coredns",),
     "gateway": ("traefik", "gateway-crds"),
@@ -23,7 +23,7 @@ PARTS_OF_LAB_PART: Final[Mapping[str, tuple[str, ...]]] = {
     "exporter": ("nvml",),
 }
 _HERE: Final = Path(__file__).parent
-_NVML: Final = _HERE.parent / "gpu" / "nvml"
+_GPU: Final = _HERE.parent / "gpu"
 
 
 def parts_for(config: LabConfig) -> tuple[str, ...]:
@@ -78,8 +78,11 @@ def _sources(part: Part) -> tuple[Path, ...]:
     """The files of ours that decide what comes out: a change of one makes the part again."""
     if part.go is not None:
         return tuple(sorted(file for file in (RECIPES / part.go.module).iterdir() if file.is_file()))
-    if part.name == "nvml":
-        return tuple(sorted(file for file in _NVML.iterdir() if file.suffix in {".c", ".h", ".py", ".txt"}))
+    if part.name in {"nvml", "cuda"}:
+        # state.h is shared, and so is the way to compile
+        folders = (_GPU / "nvml",) if part.name == "nvml" else (_GPU / "nvml", _GPU / "cuda")
+        own = [file for folder in folders for file in folder.iterdir() if file.suffix in {".c", ".h", ".py", ".txt"}]
+        return (_GPU / "compiling.py", *sorted(own))
     if part.name.startswith("model"):
         return (_HERE / "weights.py", _HERE / "makers.py")
     return ()

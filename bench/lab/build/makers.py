@@ -1,4 +1,4 @@
-"""Makes the parts that are no Go programs: the NVML library, the models, and what comes out of packages."""
+"""Makes the parts that are no Go programs: the device libraries, the models, and what comes out of packages."""
 
 import importlib.metadata
 import json
@@ -19,6 +19,8 @@ import yaml
 
 from bench.errors import BuildFailed, MissingTools
 from bench.lab.build.catalogue import Part
+from bench.lab.gpu.cuda.build import SONAME as CUDA_SONAME
+from bench.lab.gpu.cuda.build import build_cuda
 from bench.lab.gpu.nvml.build import SONAME, build_nvml
 
 SERVER_SECONDS: Final = 30.0
@@ -71,6 +73,11 @@ def _make_nvml(place: Path, materials: Materials) -> Mapping[str, str]:  # noqa:
     return {SONAME: SONAME}
 
 
+def _make_cuda(place: Path, materials: Materials) -> Mapping[str, str]:  # noqa: ARG001 - all makers are called alike
+    build_cuda(place / CUDA_SONAME)
+    return {CUDA_SONAME: CUDA_SONAME}
+
+
 def _make_small_model(place: Path, materials: Materials) -> Mapping[str, str]:
     _create_model("SMALL", place / "models", materials.programs["ollama"])
     return {"ollama-models": "models"}
@@ -97,6 +104,7 @@ def _make_gateway_crds(place: Path, materials: Materials) -> Mapping[str, str]:
 
 _MAKERS: Final[Mapping[str, Callable[[Path, Materials], Mapping[str, str]]]] = {
     "nvml": _make_nvml,
+    "cuda": _make_cuda,
     "model": _make_small_model,
     "model-139m": _make_large_model,
     "gateway-crds": _make_gateway_crds,

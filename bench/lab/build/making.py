@@ -94,7 +94,7 @@ class _Making:
 
     def _make(self, parts: Sequence[Part]) -> None:
         for part in parts:
-            if part.name == "nvml" or (part.go is not None and part.go.cgo):
+            if part.name in {"nvml", "cuda"} or (part.go is not None and part.go.cgo):
                 # Asked before anything is compiled: nobody shall wait a quarter of an hour to learn it.
                 require_c_compiler(part.name)
         self._make_go_programs([part for part in parts if part.go is not None])

@@ -6,6 +6,7 @@ from typing import Final
 
 from bench.lab.gpu import model, readout
 from bench.lab.gpu.fleet import Gpu, MigInstance, units_of
+from bench.lab.gpu.memory import DeviceMemory
 from bench.lab.gpu.page import Record, StatePage
 from bench.lab.paths import LabPaths
 from bench.lab.truth import TruthLog
@@ -40,6 +41,7 @@ class Board:
         views: list[tuple[str, tuple[MigInstance, ...]]] = [(gpu.uuid, gpu.mig_instances)]
         views += [(instance.uuid, (instance,)) for instance in gpu.mig_instances]
         self._pages = [(self._make_page(paths, uuid, instances), instances) for uuid, instances in views]
+        self._memories = [DeviceMemory(paths.gpu_memory(uuid)) for uuid, _ in views]
 
     def _make_page(self, paths: LabPaths, uuid: str, instances: tuple[MigInstance, ...]) -> StatePage:
         fixed = readout.fixed_record(self.gpu, is_instance_view=uuid != self.gpu.uuid)
@@ -58,9 +60,16 @@ class Board:
         for page, instances in self._pages:
             page.write(live, self._live_instances(instances), sample)
 
+    def scrub(self, *, holds: bool) -> None:
+        """Whether the driver clears memory before another program may see it."""
+        for memory in self._memories:
+            memory.scrub(holds=holds)
+
     def remove(self) -> None:
         for page, _ in self._pages:
             page.remove()
+        for memory in self._memories:
+            memory.remove()
 
     def _live_instances(self, instances: tuple[MigInstance, ...]) -> list[Record]:
         return [readout.live_instance(self.state.instances[instance.uuid]) for instance in instances]

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,11 +14,11 @@ from bench.lab.paths import LabPaths
 
 logger = logging.getLogger(__name__)
 
-LIBRARY: Final = "libnvidia-ml.so.1"
+LIBRARIES: Final = ("libnvidia-ml.so.1", "libcuda.so.1")
 LIBRARY_DIR: Final = "/run/nvidia/driver/usr/lib64"
 """Below /run, where a read-only root still has room; the driver container of the GPU operator uses the same root."""
 DEVICES_DIR: Final = "/run/nvidia-devices"
-"""State pages, named 0, 1 … in the order of allocation; the library looks here."""
+"""State pages, named 0, 1 … in the order of allocation, and beside them 0.memory …; the libraries look here."""
 _CONTROL_NODES: Final = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
@@ -68,13 +68,19 @@ def _environment(container: Mapping[str, Any], view: View) -> Mapping[str, str]:
 
 
 def _mounts(pages: Sequence[str], paths: LabPaths) -> tuple[Mount, ...]:
-    # the real file: a link into the cache would lead nowhere inside the container
-    library = os.path.realpath(paths.bin / LIBRARY)
-    mounts = [
-        Mount(host=str(paths.gpu(uuid)), container=f"{DEVICES_DIR}/{number}") for number, uuid in enumerate(pages)
-    ]
-    if os.path.exists(library):
-        mounts.append(Mount(host=library, container=f"{LIBRARY_DIR}/{LIBRARY}"))
-    else:
-        logger.warning("%s is missing: containers see no NVML; build it with `bench lab build nvml`", library)
-    return tuple(mounts)
+    mounts = []
+    for number, uuid in enumerate(pages):
+        place = f"{DEVICES_DIR}/{number}"
+        mounts.append(Mount(host=str(paths.gpu(uuid)), container=place))
+        mounts.append(Mount(host=str(paths.gpu_memory(uuid)), container=f"{place}.memory", writable=True))
+    return (*mounts, *_libraries(paths))
+
+
+def _libraries(paths: LabPaths) -> Iterator[Mount]:
+    for name in LIBRARIES:
+        # the real file: a link into the cache would lead nowhere inside the container
+        library = os.path.realpath(paths.bin / name)
+        if os.path.exists(library):
+            yield Mount(host=library, container=f"{LIBRARY_DIR}/{name}")
+        else:
+            logger.warning("%s is missing: containers do not see it; `bench lab build` makes it", library)

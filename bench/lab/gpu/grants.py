@@ -12,10 +12,11 @@ class InsufficientDevices(BenchError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mount:
-    """A file or folder of the lab, shown read-only inside a container."""
+    """A file or folder of the lab, shown inside a container."""
 
     host: str
     container: str
+    writable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

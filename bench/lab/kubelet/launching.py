@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.lab.cgroups import Limits
-from bench.lab.gpu.devices import ContainerDevices
+from bench.lab.gpu.devices import ContainerDevices, Mount
 from bench.lab.images import Image
 from bench.lab.kubelet import environment, sandbox, shelf
 from bench.lab.kubelet.environment import ConfigMissing
@@ -89,7 +89,8 @@ def _view(
     volumes = [*_volume_binds(setting, container, variables)]
     volumes += [sandbox.Bind(source=str(termination_log), target=at, writable=True)]
     volumes += [shelf.copy(each, folder) for each in shown.copies]
-    binds = [*shown.binds, *(sandbox.Bind(source=mount.host, target=mount.container) for mount in devices.mounts)]
+    binds = [*shown.binds, *(_bind(mount) for mount in devices.mounts if not mount.writable)]
+    volumes += [_bind(mount) for mount in devices.mounts if mount.writable]
     return sandbox.View(
         hostname=environment.hostname(setting.pod, setting.node),
         command=command(container, image, variables),
@@ -102,6 +103,10 @@ def _view(
         etc=_etc(setting),
         security=security(setting.pod["spec"], container, image),
     )
+
+
+def _bind(mount: Mount) -> sandbox.Bind:
+    return sandbox.Bind(source=mount.host, target=mount.container, writable=mount.writable)
 
 
 def command(container: Mapping[str, Any], image: Image, variables: Mapping[str, str]) -> tuple[str, ...]:

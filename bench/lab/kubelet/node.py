@@ -24,6 +24,13 @@ _RENEW_SECONDS: Final = 10.0
 _HEARTBEAT_SECONDS: Final = 300.0
 _BOOT_ANNOTATION: Final = "gpu-bench/boot-seconds"
 _DRA: Final = "/apis/resource.k8s.io/v1"
+_RUNTIME_CLASS: Final[Mapping[str, Any]] = {
+    "apiVersion": "node.k8s.io/v1",
+    "kind": "RuntimeClass",
+    "metadata": {"name": "nvidia"},
+    "handler": "nvidia",
+}
+"""As the GPU operator makes it; that runtime is the default too, so that a pod need not name it."""
 _HEALTHY: Final = {
     "MemoryPressure": ("False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
     "DiskPressure": ("False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
@@ -74,7 +81,8 @@ class Nodes:
         return list(self._up.values())
 
     async def start_initial(self) -> None:
-        """Register the nodes that the lab starts with, and what they offer by DRA."""
+        """Register the nodes that the lab starts with, what they offer by DRA, and the runtime's class."""
+        await self._put("/apis/node.k8s.io/v1/runtimeclasses", _RUNTIME_CLASS)
         for body in self._host.devices.device_classes():
             await self._put(f"{_DRA}/deviceclasses", body)
         for name in self._host.devices.nodes():

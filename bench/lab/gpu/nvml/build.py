@@ -1,31 +1,13 @@
 """Compiles libnvidia-ml.so.1: the answers in the C files, and NOT_SUPPORTED for every other symbol of NVML."""
 
-import logging
 import re
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 from typing import Final
 
-from bench.errors import BuildFailed, MissingTools
-
-logger = logging.getLogger(__name__)
+from bench.lab.gpu import compiling
 
 SONAME: Final = "libnvidia-ml.so.1"
 SOURCE_DIR: Final = Path(__file__).parent
-FLAGS: Final = (
-    "-std=gnu11",
-    "-O2",
-    "-Wall",
-    "-Wextra",
-    "-Werror",
-    "-fPIC",
-    "-shared",
-    "-fvisibility=hidden",
-    "-pthread",
-)
-
 _DEFINED: Final = re.compile(
     r"^(?:API \w[\w ]*?\**\s*\*?(?P<function>nvml\w+)\("
     r"|(?:[A-Z]+_)?GETTER\((?P<getter>nvml\w+),"
@@ -64,19 +46,4 @@ def stub_source() -> str:
 
 def build_nvml(output: Path) -> None:
     """Compile into `output`, which appears whole or not at all."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise MissingTools("No C compiler for the lab's NVML library; install one: `apt-get install gcc libc6-dev`.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent) as scratch:
-        stubs = Path(scratch) / "stubs.c"
-        stubs.write_text(stub_source(), encoding="utf-8")
-        built = Path(scratch) / SONAME
-        command = [compiler, *FLAGS, f"-Wl,-soname,{SONAME}", f"-I{SOURCE_DIR}", "-o", str(built), str(stubs)]
-        result = subprocess.run(
-            [*command, *map(str, sources())], capture_output=True, text=True, check=False, timeout=300
-        )
-        if result.returncode != 0:
-            raise BuildFailed(f"The lab's NVML library did not compile:\n{result.stderr[-4000:]}")
-        built.replace(output)
-    logger.info("built %s", output)
+    compiling.compile_library(output, sources(), include=[SOURCE_DIR], more=[("stubs.c", stub_source())])
