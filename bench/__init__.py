@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from bench.analysis import autoscaling, fidelity
+    from bench.errors import BadParameter
     from bench.model import needs
     from bench.model.check import Basis, Check, Kind, Relation, Statistic
     from bench.model.measurement import Absent, Measurement, Reading, Source, Window
-    from bench.model.scenario import Footprint, Rig
+    from bench.model.scenario import Footprint, Rig, ScaledMetric
     from bench.model.units import Unit, kubernetes_quantity
     from bench.registry import scenario
 
 __all__ = [
     "Absent",
+    "BadParameter",
     "Basis",
     "Check",
     "Footprint",
@@ -27,6 +29,7 @@ __all__ = [
     "Reading",
     "Relation",
     "Rig",
+    "ScaledMetric",
     "Source",
     "Statistic",
     "Unit",
@@ -43,7 +46,8 @@ _HOMES: Final = {
     "bench.model": ("needs",),
     "bench.model.check": ("Basis", "Check", "Kind", "Relation", "Statistic"),
     "bench.model.measurement": ("Absent", "Measurement", "Reading", "Source", "Window"),
-    "bench.model.scenario": ("Footprint", "Rig"),
+    "bench.errors": ("BadParameter",),
+    "bench.model.scenario": ("Footprint", "Rig", "ScaledMetric"),
     "bench.model.units": ("Unit", "kubernetes_quantity"),
     "bench.registry": ("scenario",),
 }

@@ -50,6 +50,8 @@ class Ollama:
     image: str = "docker.io/ollama/ollama:0.9.6"
     front_image: str = "docker.io/library/traefik:v3.7"
     replicas: int = 1
+    drain_seconds: int = 5
+    """Between a pod's deletion and the end of its programs: requests go on to it until the Gateway knows."""
     device_class: str = ""
     """Ask for the accelerator by a claim of this DeviceClass; empty: by `nvidia.com/gpu`."""
 
@@ -89,6 +91,7 @@ class Ollama:
         pod: Manifest = {
             "containers": [self._server(), self._front()],
             "volumes": [{"name": "front", "configMap": {"name": self.name}}],
+            "terminationGracePeriodSeconds": self.drain_seconds + 30,
             "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}],
         }
         if self.device_class:
@@ -119,7 +122,11 @@ class Ollama:
                 "failureThreshold": 600,
             },
             "readinessProbe": {"httpGet": {"path": "/api/version", "port": PORT}, "periodSeconds": 2},
+            "lifecycle": self._drain(),
         }
+
+    def _drain(self) -> Manifest:
+        return {"preStop": {"exec": {"command": ["/bin/sh", "-c", f"sleep {self.drain_seconds}"]}}}
 
     def _front(self) -> Manifest:
         return {
@@ -136,4 +143,5 @@ class Ollama:
             "ports": [{"name": "front", "containerPort": FRONT_PORT}],
             "volumeMounts": [{"name": "front", "mountPath": "/etc/front"}],
             "readinessProbe": {"tcpSocket": {"port": FRONT_PORT}, "periodSeconds": 1},
+            "lifecycle": self._drain(),
         }

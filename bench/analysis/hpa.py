@@ -92,6 +92,17 @@ class Hpa:
         if self.metric is MetricKind.PODS and self.target_kind is TargetKind.VALUE:
             raise ValueError("a Pods metric has a target of type AverageValue only")
 
+    @classmethod
+    def of_object(cls, *, target: float, max_replicas: int) -> "Hpa":
+        """One with an Object metric and an AverageValue, and Kubernetes' defaults for the rest."""
+        return cls(
+            metric=MetricKind.OBJECT,
+            target_kind=TargetKind.AVERAGE_VALUE,
+            target=target,
+            min_replicas=1,
+            max_replicas=max_replicas,
+        )
+
     def tolerates(self, usage_ratio: float) -> bool:
         """Whether usage over target is so close to 1 that nothing is done."""
         return 1.0 - self.down.tolerance_ratio <= usage_ratio <= 1.0 + self.up.tolerance_ratio

@@ -55,7 +55,7 @@ def reachable(hpa: Hpa, aggregation: Aggregation, saturation: float) -> tuple[Re
     for replicas in range(max(1, hpa.min_replicas), hpa.max_replicas + 1):
         most = usage_most(aggregation, replicas, saturation)
         up = effective_threshold(hpa, replicas) if replicas < hpa.max_replicas else None
-        down = _down_threshold(hpa, replicas) if replicas > max(1, hpa.min_replicas) else None
+        down = down_threshold(hpa, replicas) if replicas > max(1, hpa.min_replicas) else None
         rows.append(
             Reach(
                 replicas=replicas,
@@ -69,7 +69,8 @@ def reachable(hpa: Hpa, aggregation: Aggregation, saturation: float) -> tuple[Re
     return tuple(rows)
 
 
-def _down_threshold(hpa: Hpa, replicas: int) -> float:
+def down_threshold(hpa: Hpa, replicas: int) -> float:
+    """The usage at which fewer than `replicas` are asked for: so low that a replica less does, tolerance included."""
     if _is_per_replica(hpa):
         return min(hpa.target * (replicas - 1), hpa.target * replicas * (1.0 - hpa.down.tolerance_ratio))
     return min(hpa.target * (replicas - 1) / replicas, hpa.target * (1.0 - hpa.down.tolerance_ratio))

@@ -176,5 +176,5 @@ def provisioning(held: Signal, needed: Signal, *, start_seconds: float, end_seco
     areas = surplus * np.diff(edges)
     return Provisioning(
         over_device_seconds=float(areas[areas > 0].sum()),
-        under_device_seconds=float(-areas[areas < 0].sum()),
+        under_device_seconds=float(abs(areas[areas < 0].sum())),
     )

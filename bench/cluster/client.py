@@ -1,5 +1,6 @@
 """One API server, asked for objects: not every call there is, but what scenarios need, with errors one can act on."""
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,6 +52,9 @@ class Cluster:
     def __init__(self, api: kubernetes.client.ApiClient, *, server: str) -> None:
         self._api = api
         self._plurals: dict[str, Mapping[str, Mapping[str, Any]]] = {}
+        self._requests = itertools.count()
+        self.requests_total = 0
+        """Sent so far, watches and those that failed among them."""
         self.server = server
 
     @classmethod
@@ -163,6 +167,7 @@ class Cluster:
         return self._send(_Call("GET", path, None, query, "application/json"), read_timeout_seconds)
 
     def _send(self, call: "_Call", read_timeout_seconds: float) -> urllib3.BaseHTTPResponse:
+        self.requests_total = next(self._requests) + 1
         request = self._api.param_serialize(
             call.method,
             call.path,

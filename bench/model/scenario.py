@@ -4,6 +4,7 @@ What a scenario, a workload and a rig promise to each other.
 A scenario yields readings and declares checks; it never judges, prints or writes. A rig is all that it may touch.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
@@ -62,12 +63,35 @@ class Load(Protocol):
     def stop(self) -> None:
         """End it now; what was measured is kept."""
 
-    def readings(self, labels: Mapping[str, str]) -> Iterable[Reading]:
-        """What the requests met, with these labels."""
+    def readings(
+        self, labels: Mapping[str, str], *, since_seconds: float = 0.0, until_seconds: float = math.inf
+    ) -> Iterable[Reading]:
+        """What the requests met that were due in this part of the load, with these labels."""
+
+    @property
+    def started_utc_seconds(self) -> float:
+        """When its schedule began; known when it is over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScaledMetric:
+    """A metric as an HPA names it."""
+
+    kind: str
+    """``Object`` (of a Namespace), ``Pods`` or ``External``."""
+    metric: str
+    pod_selector: str = ""
+    """Of a Pods metric: the label selector of the scale target's pods."""
 
 
 class Poll(Protocol):
     """A value that is asked for again and again."""
+
+    def wait_until(self, claim: Callable[[float], bool], *, within_seconds: float) -> bool:
+        """Whether the claim became true of an answer within the time."""
+
+    def answered(self, name: str, statement: str) -> Reading:
+        """Of every question whether it was answered: 1 or 0."""
 
     def close(self) -> None:
         """Stop asking."""
@@ -92,6 +116,13 @@ class Progress:
     """Until the scenario is over, as far as it knows; None: as its footprint says."""
     figures: Mapping[str, float] = field(default_factory=dict)
     """Numbers to be seen beside the phase, by names that end in their unit."""
+
+
+class Holders(Protocol):
+    """The devices that pods say they hold, learnt as the pods come."""
+
+    def readings(self) -> Iterable[Reading]:
+        """One a pod and device."""
 
 
 class Rig(Protocol):
@@ -141,6 +172,24 @@ class Rig(Protocol):
     def observe(self, followed: Any, claim: Callable[[Any], bool], within_seconds: float) -> bool:
         """Whether the claim became true of what is followed, within the time."""
 
+    def holders(self, followed: Any, *, container: str) -> Holders:
+        """The devices that the followed pods tell in the log of a container."""
+
+    def counts(self, followed: Any, name: str, path: tuple[str, str], *, of: str) -> Iterable[Reading]:
+        """A count of the object of this name at each of its changes."""
+
+    def hpa_values(self, followed: Any) -> Iterable[Reading]:
+        """What the followed HPA showed of its metric."""
+
+    def pod_moments(self, followed: Any) -> Iterable[Reading]:
+        """When each followed pod was first seen in each state."""
+
+    def cost(self) -> Iterable[Reading]:
+        """What the bench itself takes of a core and of the API server."""
+
+    def prometheus_clock_offset(self) -> Reading:
+        """Prometheus' clock less this machine's."""
+
     def logs(self, *, namespace: str, pod: str, container: str) -> str:
         """What a container has written so far."""
 
@@ -153,8 +202,8 @@ class Rig(Protocol):
     def probes(self, *, namespace: str, image: str, metrics: tuple[str, ...], seconds: float) -> Probes:
         """A probe on every node with accelerators."""
 
-    def poll_custom_metric(self, *, namespace: str, metric: str, hertz: float) -> Poll:
-        """The custom metrics API, asked as the autoscaler asks it."""
+    def poll_metric(self, asked: ScaledMetric, *, namespace: str, hertz: float) -> Poll:
+        """The metrics API, asked as the autoscaler asks it."""
 
     def samples(self, selector: str, *, name: str, start_seconds: float, end_seconds: float) -> tuple[Reading, ...]:
         """The samples of a selector that Prometheus has stored."""

@@ -1,7 +1,7 @@
 """All that a scenario may touch during one run, on one target."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,15 +17,19 @@ from bench.cluster.wait import wait_until, wait_until_gone
 from bench.errors import BenchBroke, DeadlineExceeded, NotFound
 from bench.metrics.prometheus import Meaning, Prometheus
 from bench.model.inventory import Inventory
-from bench.model.measurement import Reading, Window
-from bench.model.scenario import Progress, Workload
+from bench.model.measurement import Measurement, Reading, Source, Window
+from bench.model.scenario import Progress, ScaledMetric, Workload
 from bench.model.units import Unit, kubernetes_quantity
+from bench.rig import watched
+from bench.rig.cost import CostMeter
+from bench.rig.holders import Holders
 from bench.rig.load_process import LoadPlan, LoadProcess
 from bench.rig.polling import Poller
 from bench.rig.probe_pods import ProbePlan, ProbePods
 from bench.rig.seen import Seen
 
 CUSTOM_METRICS: Final = "custom.metrics.k8s.io/v1beta1"
+EXTERNAL_METRICS: Final = "external.metrics.k8s.io/v1beta1"
 EXPORTER_PORT: Final = 9400
 
 
@@ -74,6 +78,7 @@ class ClusterRig:
     _closing: ExitStack = field(default_factory=ExitStack)
     _sandbox: Sandbox = field(init=False)
     _recorder: Recorder = field(init=False)
+    _meter: CostMeter = field(init=False)
     _loads: int = 0
     _seen: Seen = field(default_factory=Seen)
 
@@ -84,6 +89,7 @@ class ClusterRig:
             Sandbox(cluster=around.cluster, journal=around.journal, run_id=around.run_id)
         )
         self._recorder = self._closing.enter_context(Recorder(around.cluster))
+        self._meter = CostMeter(around.cluster.requests_total)
         return self
 
     def __exit__(
@@ -159,18 +165,57 @@ class ClusterRig:
             return False
         return True
 
+    def holders(self, followed: Followed, *, container: str) -> Holders:
+        """The devices that the followed pods tell in the log of a container."""
+
+        def read_log(pod: Mapping[str, Any]) -> str:
+            metadata = pod["metadata"]
+            return self.logs(namespace=metadata["namespace"], pod=metadata["name"], container=container)
+
+        return self._closing.enter_context(Holders(followed, read_log))
+
+    def counts(self, followed: Followed, name: str, path: tuple[str, str], *, of: str) -> Iterator[Reading]:
+        """A count of the object of this name at each of its changes."""
+        yield from watched.counts(
+            [each for each in followed.events() if each.object["metadata"]["name"] == of], name, path
+        )
+
+    def hpa_values(self, followed: Followed) -> Iterator[Reading]:
+        """What the followed HPA showed of its metric."""
+        yield from watched.hpa_values(followed.events())
+
+    def pod_moments(self, followed: Followed) -> Iterator[Reading]:
+        """When each followed pod was first seen in each state."""
+        yield from watched.pod_moments(followed.events())
+
+    def cost(self) -> Iterator[Reading]:
+        """What the bench itself takes since the scenario began: of one core, and requests a second."""
+        yield from self._meter.readings(self.around.cluster.requests_total)
+
+    def prometheus_clock_offset(self) -> Reading:
+        """Prometheus' clock less this machine's, and by how much that may be off."""
+        assert self.around.prometheus is not None, "a scenario that asks this needs Prometheus"
+        offset = self.around.prometheus.clock_offset()
+        return Measurement(
+            name="prometheus_clock_offset_seconds",
+            unit=Unit.SECONDS,
+            values=[offset.offset_seconds],
+            source=Source.PROMETHEUS,
+            statement=f"vector(time()), to within {offset.bound_seconds:.4f} s",
+        )
+
     def logs(self, *, namespace: str, pod: str, container: str) -> str:
         """What a container has written so far."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         answer = self.around.cluster.stream(path, query={"container": container}, read_timeout_seconds=30.0)
         return bytes(answer.data).decode(errors="replace")
 
-    def poll_custom_metric(self, *, namespace: str, metric: str, hertz: float) -> Poller:
-        """The custom metrics API, asked as the autoscaler asks it for an Object metric of this namespace."""
-        path = f"/apis/{CUSTOM_METRICS}/namespaces/{namespace}/metrics/{metric}"
+    def poll_metric(self, asked: ScaledMetric, *, namespace: str, hertz: float) -> Poller:
+        """The metrics API, asked as the autoscaler asks it; of several answers the sum."""
+        path, query = metric_path(asked, namespace)
 
         def ask() -> float | None:
-            items = self.around.cluster.request("GET", path).get("items") or ()
+            items = self.around.cluster.request("GET", path, query=query).get("items") or ()
             return sum(kubernetes_quantity(each["value"]) for each in items) if items else None
 
         poller = self._closing.enter_context(Poller(ask, hertz=hertz))
@@ -236,3 +281,19 @@ def is_available(deployment: Mapping[str, Any]) -> bool:
     wanted = deployment["spec"].get("replicas", 1)
     is_observed = status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 0)
     return bool(is_observed and status.get("availableReplicas", 0) >= wanted)
+
+
+def metric_path(asked: ScaledMetric, namespace: str) -> tuple[str, Mapping[str, str]]:
+    """
+    Where the autoscaler asks for a metric of this type, as its controller does.
+
+    An Object metric of a Namespace is asked for in the HPA's own namespace, whatever `describedObject` names.
+    """
+    inside = f"namespaces/{namespace}"
+    match asked.kind:
+        case "External":
+            return f"/apis/{EXTERNAL_METRICS}/{inside}/{asked.metric}", {}
+        case "Pods":
+            return f"/apis/{CUSTOM_METRICS}/{inside}/pods/*/{asked.metric}", {"labelSelector": asked.pod_selector}
+        case _:
+            return f"/apis/{CUSTOM_METRICS}/{inside}/metrics/{asked.metric}", {}

@@ -1,6 +1,7 @@
 """Runs `bench load` as a process of its own, and reads back what every request met."""
 
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -70,14 +71,25 @@ class LoadProcess:
             return {}
         return told
 
-    def readings(self, labels: Mapping[str, str]) -> Iterator[Reading]:
-        """Each request's times, one series a backend; failures by class; how late the generator itself was."""
-        summary = self._read_summary()
-        started = datetime.fromisoformat(summary["started_at"]).timestamp()
+    @property
+    def started_utc_seconds(self) -> float:
+        """When its schedule began; known when it is over."""
+        return datetime.fromisoformat(self._read_summary()["started_at"]).timestamp()
+
+    def readings(
+        self, labels: Mapping[str, str], *, since_seconds: float = 0.0, until_seconds: float = math.inf
+    ) -> Iterator[Reading]:
+        """
+        Each request's times, one series a backend; failures by class; how late the generator itself was.
+
+        Of the requests that were due in this part of the schedule.
+        """
+        started = self.started_utc_seconds
         with self._records.open(encoding="utf-8") as lines:
             records = sorted((json.loads(line) for line in lines), key=lambda each: float(each["intended_seconds"]))
+        part = [each for each in records if since_seconds <= each["intended_seconds"] < until_seconds]
         statement = f"bench load {self._plan.url} --steps {self._plan.steps}"
-        yield from _Told(records, started, statement, labels).series()
+        yield from _Told(part, started, statement, labels).series()
 
     def _read_summary(self) -> Mapping[str, Any]:
         try:

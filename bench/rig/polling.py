@@ -22,8 +22,10 @@ class Poller:
         self._period_seconds = 1.0 / hertz
         self._times: list[float] = []
         self._values: list[float] = []
+        self._asked: list[tuple[float, bool]] = []
         self._failures: dict[str, int] = {}
         self._stop = threading.Event()
+        self._told = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="poll", daemon=True)
         self._thread.start()
 
@@ -42,6 +44,26 @@ class Poller:
     def last(self) -> float | None:
         """The newest answer; None where there is none yet."""
         return self._values[-1] if self._values else None
+
+    def wait_until(self, claim: Callable[[float], bool], *, within_seconds: float) -> bool:
+        """Whether the claim became true of an answer within the time."""
+        with self._told:
+            return self._told.wait_for(lambda: bool(self._values) and claim(self._values[-1]), within_seconds)
+
+    def answered(self, name: str, statement: str) -> Reading:
+        """Of every question whether it was answered by a value: 1 or 0."""
+        with self._told:
+            asked = tuple(self._asked)
+        if not asked:
+            return Absent(name=name, source=Source.KUBERNETES, statement=statement, reason="nothing was asked")
+        return Measurement(
+            name=name,
+            unit=Unit.RATIO,
+            values=[float(is_answered) for _, is_answered in asked],
+            times_seconds=[at for at, _ in asked],
+            source=Source.KUBERNETES,
+            statement=statement,
+        )
 
     def reading(self, name: str, unit: Unit, statement: str, labels: Mapping[str, str] = NO_LABELS) -> Reading:
         """What was seen; absent with the commonest failure where nothing was."""
@@ -66,14 +88,17 @@ class Poller:
 
     def _ask_once(self) -> None:
         before = time.time()
+        reason, value = "no value", None
         try:
             value = self._ask()
         except BenchError as error:
             reason = str(error)[:200]
-            self._failures[reason] = self._failures.get(reason, 0) + 1
-            return
-        if value is None:
-            self._failures["no value"] = self._failures.get("no value", 0) + 1
-            return
-        self._times.append((before + time.time()) / 2)
-        self._values.append(value)
+        at = (before + time.time()) / 2
+        with self._told:
+            self._asked.append((at, value is not None))
+            if value is None:
+                self._failures[reason] = self._failures.get(reason, 0) + 1
+                return
+            self._times.append(at)
+            self._values.append(value)
+            self._told.notify_all()

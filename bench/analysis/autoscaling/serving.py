@@ -1,0 +1,93 @@
+"""Devices and answers: whether each pod held one of its own, served, and lost nothing; and what the metric showed."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from bench.analysis.autoscaling.view import View, absent, one
+from bench.model.measurement import Reading
+
+
+def devices(view: View) -> Iterator[Reading]:
+    """Pods without a device, and pairs of pods that had one device at a time."""
+    ready = {pod: seen["ready"] for pod, seen in view.moments.items() if "ready" in seen}
+    if not ready:
+        for name in ("pods_without_a_device_total", "pods_that_share_a_device_total"):
+            yield absent(name, "no pod became Ready")
+        return
+    held: dict[str, set[str]] = defaultdict(set)
+    for pod, uuid, _, _ in view.holdings:
+        held[pod].add(uuid)
+    spans = {pod: (at, view.moments[pod].get("deleted", np.inf)) for pod, at in ready.items()}
+    shared = [
+        (pod, other)
+        for pod in spans
+        for other in spans
+        if pod < other and held[pod] & held[other] and _overlap(spans[pod], spans[other])
+    ]
+    yield one("pods_without_a_device_total", float(sum(not held[pod] for pod in ready)))
+    yield one("pods_that_share_a_device_total", float(len(shared)))
+
+
+def _overlap(span: tuple[float, float], other: tuple[float, float]) -> bool:
+    return span[0] < other[1] and other[0] < span[1]
+
+
+def answers(view: View) -> Iterator[Reading]:
+    """Ready pods that never answered; requests that failed, and those that were late, of each step."""
+    ready = {pod for pod, seen in view.moments.items() if "ready" in seen}
+    silent = sorted(ready - view.answers.keys())
+    yield one("ready_pods_that_never_answered_total", float(len(silent)), {"pods": " ".join(silent)} if silent else {})
+    for step in view.steps:
+        failed = sum(each.values.size for each in view.measurements("request_failed_total", step.labels))
+        yield one("requests_failed_total", float(failed), step.labels)
+        waits = [each.values for each in view.measurements("request_ttft_seconds", step.labels)]
+        if waits:
+            late = np.concatenate(waits) > view.rules.ttft_slo_seconds
+            yield one("requests_late_ratio", float(late.mean()), step.labels)
+
+
+def agreement(view: View) -> Iterator[Reading]:
+    """What the HPA is given against what the devices do, idle and at full load; and whether its target lies between."""
+    for state in ("idle", "full"):
+        for source in ("device", "metrics-api"):
+            name = f"{state}_{source.replace('-', '_')}_metric_value"
+            found = _calibrated(view, state, source)
+            yield (
+                one(name, found) if not np.isnan(found) else absent(name, f"nothing was seen of {source} when {state}")
+            )
+    device, served = (_calibrated(view, "full", source) for source in ("device", "metrics-api"))
+    if np.isnan(device) or np.isnan(served) or not device:
+        reason = "the metric was not seen on both sides at full load"
+        yield absent("metrics_api_to_device_ratio", reason)
+    else:
+        yield one("metrics_api_to_device_ratio", served / device)
+    yield one("target_to_full_device_ratio", view.rules.hpa.target / served if served else float("nan"))
+    yield from _coverage(view)
+
+
+def _calibrated(view: View, state: str, source: str) -> float:
+    """The median of what a source showed while the replica was idle, or full; NaN where nothing was seen."""
+    for window in view.measurements("calibration_seconds", {"at": state}):
+        signal = view.signal("metrics_api_metric_value")
+        if source == "device":
+            signal = view.device_sum("gpu_busy_time_ratio", view.rules.saturation)
+        inside = (signal.times_seconds >= window.times_seconds[0]) & (signal.times_seconds <= window.times_seconds[-1])
+        return float(np.median(signal.values[inside])) if inside.any() else float("nan")
+    return float("nan")
+
+
+def _coverage(view: View) -> Iterator[Reading]:
+    """Of the devices that our pods held, the share that Prometheus has samples of, under the pod's own name."""
+    held = {(pod, uuid) for pod, uuid, _, _ in view.holdings}
+    if not held:
+        yield absent("devices_in_prometheus_ratio", "which devices the pods held is not known")
+        return
+    stored = [each.labels for each in view.measurements("prometheus_metric_value")]
+    seen = {(pod, uuid) for pod, uuid in held if _is_stored(stored, pod, uuid)}
+    yield one("devices_in_prometheus_ratio", len(seen) / len(held))
+
+
+def _is_stored(stored: Sequence[Mapping[str, str]], pod: str, uuid: str) -> bool:
+    return any(each.get("UUID") == uuid and each.get("exported_pod", each.get("pod", pod)) == pod for each in stored)
