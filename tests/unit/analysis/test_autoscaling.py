@@ -1,22 +1,22 @@
 """One step up and one down of which every time is known, told as the scenario would; then with one thing wrong each."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from bench.analysis.autoscaling import Rules, derive
+from bench.analysis.autoscaling import Aggregation, Hpa, Rules, derive
+from bench.analysis.autoscaling.view import View
+from bench.analysis.hpa import TargetKind
+from bench.analysis.intervals import ks_test
 from bench.model.measurement import Absent, Measurement, Reading, Source, find_readings
 from bench.model.units import Unit
 
 RULES = Rules(
-    target=70.0,
-    tolerance_ratio=0.1,
-    max_replicas=2,
+    hpa=Hpa.of_object(target=70.0, max_replicas=2),
     ttft_slo_seconds=1.0,
-    relief_window_seconds=5.0,
     configured_collect_seconds=2.0,
-    factor=1.0,
 )
 STEP = 100.0
 BUSY, EXPORTED, STORED, SERVED, DECIDED = 100.5, 101.5, 102.5, 102.7, 104.0
@@ -62,7 +62,17 @@ def sound(**changes: Reading | None) -> list[Reading]:
                 {**one, "metric": "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"},
             ),
         ],
-        "prometheus_metric_value": [reading("prometheus_metric_value", rising(STORED, 2.0), {"UUID": "GPU-1"})],
+        "prometheus_metric_value": [
+            reading("prometheus_metric_value", rising(STORED, 2.0), {"UUID": "GPU-1"}),
+            reading("prometheus_metric_value", [(108.0, 0.0), (110.0, 0.0)], {"UUID": "GPU-2", "exported_pod": "new"}),
+        ],
+        "memory": [
+            reading(
+                "gpu_memory_used_bytes",
+                [(99.0, 0.0), (107.0, 4e9), (DOWN + 8.9, 4e9), (DOWN + 9.0, 1e8)],
+                {"uuid": "GPU-2"},
+            )
+        ],
         "metrics_api_metric_value": [reading("metrics_api_metric_value", rising(SERVED, 0.2))],
         "hpa_metric_value": [reading("hpa_metric_value", [(90 + 3.0 * k, float(k)) for k in range(15)])],
         "desired_replicas_total": [reading("desired_replicas_total", [(90.0, 1.0), (DECIDED, 2.0), (DOWN + 8.0, 1.0)])],
@@ -71,9 +81,10 @@ def sound(**changes: Reading | None) -> list[Reading]:
             reading("load_rate_per_second", [(DOWN, 1.0), (DOWN + 10, 1.0)], {"step": "1", "direction": "down"}),
         ],
         "pod_seen_seconds": [
-            *(moment("old", name, 80.0) for name in POD),
+            *(moment("old", name, at - STEP + 75.0) for name, at in POD.items()),
             *(moment("new", name, at) for name, at in POD.items()),
             moment("new", "deleted", DOWN + 8.1),
+            moment("new", "gone", DOWN + 9.0),
         ],
         "device_held_total": [held("old", "GPU-1"), held("new", "GPU-2")],
         "request_e2e_seconds": [
@@ -83,11 +94,8 @@ def sound(**changes: Reading | None) -> list[Reading]:
         "request_ttft_seconds": [
             reading("request_ttft_seconds", requests, {"backend": "old", "step": "1", "direction": "up"})
         ],
-        "calibration_metric_value": [
-            calibrated(state, of, value)
-            for state, value in (("idle", 0.0), ("full", 98.0))
-            for of in ("device", "metrics-api")
-        ],
+        "calibration_seconds": [window("idle", 82.0, 95.0), window("full", 110.0, 125.0)],
+        "replica_capacity_per_second": [reading("replica_capacity_per_second", [(95.0, 3.0)])],
         "idle_control_seconds": [reading("idle_control_seconds", [(85.0, 0.0), (95.0, 10.0)])],
         "request_failed_total": [],
     }
@@ -104,8 +112,8 @@ def held(pod: str, uuid: str) -> Measurement:
     return reading("device_held_total", [(90.0, 1.0)], {"pod": pod, "uuid": uuid})
 
 
-def calibrated(state: str, of: str, value: float) -> Measurement:
-    return reading("calibration_metric_value", [(50.0, value)], {"at": state, "of": of})
+def window(state: str, start: float, end: float) -> Measurement:
+    return reading("calibration_seconds", [(start, 0.0), (end, end - start)], {"at": state})
 
 
 def value_of(readings: Iterable[Reading], name: str, **labels: str) -> float:
@@ -122,7 +130,7 @@ def test_every_stage_up_is_timed_from_its_own_source() -> None:
 
     assert stage("device") == pytest.approx(BUSY - STEP, abs=0.06)
     assert stage("exporter") == pytest.approx(EXPORTED - BUSY, abs=0.16)
-    assert stage("metrics-api") == pytest.approx(SERVED - STORED, abs=1.1)
+    assert stage("metrics-api") == pytest.approx(SERVED - STORED, abs=0.11)
     assert stage("pod-created") == pytest.approx(0.1, abs=1e-6)
     assert stage("ready") == pytest.approx(1.6, abs=1e-6)
     assert stage("serving") == pytest.approx(FIRST_ANSWER - 106.0, abs=1e-6)
@@ -157,7 +165,9 @@ def test_a_sound_run_has_nothing_to_complain_of() -> None:
         "ready_pods_that_never_answered_total",
     ):
         assert value_of(derived, name) == 0.0, name
-    assert value_of(derived, "metrics_api_to_device_ratio") == pytest.approx(1.0)
+    assert value_of(derived, "metrics_api_to_device_ratio") == pytest.approx(1.0, abs=1e-3)
+    assert value_of(derived, "devices_in_prometheus_ratio") == 1.0
+    assert not find_readings(derived, "stage_excess_seconds")
     assert value_of(derived, "collect_interval_measured_to_configured_ratio") == pytest.approx(1.0, abs=0.05)
 
 
@@ -183,10 +193,12 @@ def test_a_pod_that_is_ready_and_never_answers_is_found() -> None:
 
 
 def test_a_metric_in_another_unit_shows_in_the_ratio() -> None:
-    readings = [*sound(calibration_metric_value=None), calibrated("full", "device", 98.0)]
-    readings.append(calibrated("full", "metrics-api", 0.98))
+    as_ratio = reading("metrics_api_metric_value", rising(SERVED, 0.2, peak=1.0))
 
-    assert value_of(derive(readings, RULES), "metrics_api_to_device_ratio") == pytest.approx(0.01)
+    derived = list(derive(sound(metrics_api_metric_value=as_ratio), RULES))
+
+    assert value_of(derived, "metrics_api_to_device_ratio") == pytest.approx(0.01, abs=1e-3)
+    assert value_of(derived, "target_to_full_device_ratio") == pytest.approx(70.0, abs=1.0)
 
 
 def test_an_autoscaler_that_stays_is_short_of_the_prediction() -> None:
@@ -227,3 +239,80 @@ def test_nothing_that_was_measured_gives_no_numbers() -> None:
     derived = list(derive([], RULES))
 
     assert not [each for each in derived if isinstance(each, Measurement) and each.name.endswith("_ratio")]
+
+
+def test_the_device_of_a_deleted_pod_is_free_when_its_memory_is_given_back() -> None:
+    derived = list(derive(sound(), RULES))
+
+    assert value_of(derived, "stage_seconds", direction="down", stage="pod-deleted") == pytest.approx(0.1, abs=1e-6)
+    assert value_of(derived, "stage_seconds", direction="down", stage="device-free") == pytest.approx(0.85, abs=1e-6)
+
+
+def test_a_deleted_pod_that_has_nothing_left_to_answer_has_no_last_answer() -> None:
+    (last,) = find_readings(
+        list(derive(sound(), RULES)), "stage_seconds", {"direction": "down", "stage": "last-answer"}
+    )
+
+    assert isinstance(last, Absent)
+    assert last.reason == "it had nothing left to answer when it was deleted"
+
+
+@pytest.mark.parametrize(
+    ("moment_name", "stage"), [("created", "pod-created"), ("scheduled", "scheduled"), ("started", "started")]
+)
+def test_a_pod_that_is_late_at_one_moment_names_that_stage_and_no_other(moment_name: str, stage: str) -> None:
+    names = list(POD)
+    late = {name: at + (4.0 if names.index(name) >= names.index(moment_name) else 0.0) for name, at in POD.items()}
+    readings = [each for each in sound(request_e2e_seconds=None) if each.labels.get("pod") != "new"]
+    readings += [moment("new", name, at) for name, at in late.items()]
+    readings += [moment("new", "deleted", DOWN + 8.1), moment("new", "gone", DOWN + 9.0), held("new", "GPU-2")]
+
+    excesses = find_readings(list(derive(readings, RULES)), "stage_excess_seconds")
+
+    assert [each.labels["stage"] for each in excesses] == [stage]
+
+
+def test_a_series_that_prometheus_drops_shows_in_the_share_of_devices() -> None:
+    only_first = reading("prometheus_metric_value", rising(STORED, 2.0), {"UUID": "GPU-1"})
+
+    derived = derive(sound(prometheus_metric_value=only_first), RULES)
+
+    assert value_of(derived, "devices_in_prometheus_ratio") == 0.5
+
+
+def test_with_three_replicas_the_way_down_begins_where_two_are_enough() -> None:
+    view = View(sound(desired_replicas_total=reading("desired_replicas_total", [(90.0, 3.0)])), RULES)
+    up, down = view.steps
+
+    assert (up.direction, view.thresholds(up).metric) == ("up", pytest.approx(231.0))
+    assert (down.direction, view.thresholds(down).metric) == ("down", pytest.approx(140.0))
+
+
+def test_an_average_is_crossed_by_that_many_devices_together() -> None:
+    rules = replace(RULES, aggregation=Aggregation.AVERAGE, hpa=replace(RULES.hpa, target_kind=TargetKind.VALUE))
+    view = View(sound(desired_replicas_total=reading("desired_replicas_total", [(90.0, 2.0)])), rules)
+
+    thresholds = view.thresholds(view.steps[0])
+
+    assert thresholds.metric == pytest.approx(77.0)
+    assert thresholds.devices == pytest.approx(154.0)
+
+
+def test_a_device_counts_for_a_pod_only_as_long_as_the_pod_holds_it() -> None:
+    lasting = reading("gpu_busy_time_ratio", [(100.0, 1.0), (DOWN + 8.0, 1.0), (DOWN + 20.0, 1.0)], {"uuid": "GPU-2"})
+    view = View(sound(gpu_busy_time_ratio=lasting), RULES)
+
+    together = view.device_sum("gpu_busy_time_ratio", 100.0)
+
+    assert together.at(np.array([DOWN + 8.5, DOWN + 9.5])).tolist() == [100.0, 0.0]
+
+
+def test_reactions_that_the_intervals_predict_are_not_unlikely_and_doubled_ones_are() -> None:
+    generator = np.random.default_rng(3)
+    clocks = np.array([3.0, 1.1, 2.3])
+
+    sound_p = ks_test(generator.random((24, 3)) @ clocks, generator.random((20_000, 3)) @ clocks).p_value
+    slow = generator.random((24, 3)) @ (clocks * np.array([2.0, 1.0, 1.0]))
+
+    assert sound_p > 0.01
+    assert ks_test(slow, generator.random((20_000, 3)) @ clocks).p_value < 0.01
