@@ -138,7 +138,9 @@ class _Crowd:
         return crowded
 
     def has_room(self, times: FloatArray) -> BoolArray:
-        """Whether fewer pods are named than hold it, none among them."""
+        """Whether fewer pods are named than hold it, none among them; true where no sample names anyone."""
+        if not self.times.size:
+            return np.ones(times.shape, dtype=np.bool_)
         places = np.clip(np.searchsorted(self.times, times), 0, self.times.size - 1)
         is_known = self.times[places] == times
         room: BoolArray = ~is_known | (self.named < self.holders)[places]
