@@ -5,7 +5,7 @@ Not named ``junit.xml`` by us anywhere: that name belongs to the programme's own
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from xml.etree import ElementTree as ET
 
 from bench.evidence.reader import StoredRun
@@ -13,6 +13,8 @@ from bench.model.check import CheckResult
 from bench.model.evidence import Outcome
 from bench.model.verdict import Verdict
 from bench.report.document import stamp
+from bench.report.known import place_of
+from bench.report.summary import missed
 
 
 def render_junit(run: StoredRun) -> str:
@@ -56,13 +58,22 @@ def _properties(run: StoredRun, outcome: Outcome) -> Iterator[tuple[str, str]]:
 
 def _case(outcome: Outcome, check: CheckResult) -> ET.Element:
     case = ET.Element("testcase", classname=outcome.scenario, name=check.claim)
-    _mark(case, check.verdict, f"{check.reason} [basis: {check.basis}]")
+    where = place_of(check.labels)
+    told = {
+        "missed": missed(check),
+        "where": where,
+        "look at": check.look_at,
+        "because": check.because,
+        "basis": check.basis.value,
+        "measurement": check.measurement,
+    }
+    _mark(case, check.verdict, f"{check.reason}{f', at {where}' if where else ''} [basis: {check.basis}]", told)
     return case
 
 
 def _verdict_case(outcome: Outcome) -> ET.Element:
     case = ET.Element("testcase", classname=outcome.scenario, name=outcome.claim)
-    _mark(case, outcome.verdict, outcome.reason or outcome.verdict.value)
+    _mark(case, outcome.verdict, outcome.reason or outcome.verdict.value, {})
     return case
 
 
@@ -75,10 +86,11 @@ _MARKS = {
 }
 
 
-def _mark(case: ET.Element, verdict: Verdict, message: str) -> None:
+def _mark(case: ET.Element, verdict: Verdict, message: str, details: Mapping[str, str]) -> None:
     if verdict in _MARKS:
         told = message if verdict is not Verdict.INCONCLUSIVE else f"inconclusive: {message}"
-        ET.SubElement(case, _MARKS[verdict], message=told)
+        element = ET.SubElement(case, _MARKS[verdict], message=told, type=verdict.value)
+        element.text = "\n".join(f"{name}: {value}" for name, value in details.items() if value) or None
 
 
 def _totals(element: ET.Element) -> dict[str, str]:

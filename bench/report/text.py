@@ -1,5 +1,5 @@
 """
-A run for the terminal: the stamp first, then each scenario with its checks, then what to mind.
+A run for the terminal: the stamp, what did not hold and where to look, each scenario with its checks, what to mind.
 
 Verdicts are words; colour only repeats them.
 """
@@ -12,9 +12,11 @@ from rich.table import Table
 
 from bench.evidence.reader import StoredRun
 from bench.model.check import Basis, CheckResult
-from bench.model.evidence import Outcome, run_verdict
+from bench.model.evidence import Outcome
 from bench.model.verdict import Verdict
 from bench.report.document import stamp
+from bench.report.known import number, place_of
+from bench.report.summary import Finding, findings, headline, together
 
 _STYLES = {
     Verdict.PASS: "green",
@@ -43,6 +45,7 @@ def _parts(run: StoredRun) -> Iterator[RenderableType]:
         f"Run {escape(record.run_id)} on {escape(record.target)}, Kubernetes {escape(record.server_version)}, "
         f"{record.started:%Y-%m-%d %H:%M} UTC, bench {escape(record.bench_version)}"
     )
+    yield from render_findings(run.outcomes)
     for outcome in run.outcomes:
         yield ""
         yield from render_outcome(outcome)
@@ -50,7 +53,33 @@ def _parts(run: StoredRun) -> Iterator[RenderableType]:
         yield ""
         yield from (f"[yellow]mind:[/] {escape(warning)}" for warning in run.warnings)
     yield ""
-    yield summary_line(run.outcomes)
+    yield escape(headline(run.outcomes))
+
+
+def render_findings(outcomes: Sequence[Outcome]) -> Iterator[RenderableType]:
+    """What did not hold: by how much, where, and what to look at next; nothing where all passed."""
+    groups = together(findings(outcomes))
+    if groups:
+        yield ""
+        yield "[bold]What did not hold, and where to look[/]"
+    for group in groups:
+        yield _finding(group)
+
+
+def _finding(group: Sequence[Finding]) -> RenderableType:
+    first = group[0]
+    table = Table(box=None, show_header=False, padding=(0, 1), pad_edge=False)
+    table.add_column(justify="right", min_width=12)
+    table.add_column(overflow="fold")
+    table.add_row(verdict_text(first.verdict), f"{escape(first.scenario)}: [bold]{escape(first.claim)}[/]")
+    for other in group[1:]:
+        table.add_row("[dim]and[/]", f"[bold]{escape(other.claim)}[/]")
+    table.add_row("[dim]by[/]" if first.verdict is Verdict.FAIL else "[dim]why[/]", escape(first.missed))
+    where = "; ".join(dict.fromkeys(each.where for each in group if each.where))
+    for heading, words in (("where", where), ("look at", first.look_at)):
+        if words:
+            table.add_row(f"[dim]{heading}[/]", escape(words))
+    return table
 
 
 def render_outcome(outcome: Outcome) -> Iterator[RenderableType]:
@@ -75,25 +104,11 @@ def checks_table(checks: Sequence[CheckResult]) -> Table:
         table.add_column(heading, overflow="fold")
     table.add_column("observed", justify="right")
     table.add_column("bound", overflow="fold")
-    table.add_column("basis")
     for check in checks:
-        claim = escape(check.claim)
+        claim = escape(check.claim) + ("[dim] (ours, stricter)[/]" if check.basis is Basis.OURS else "")
         if check.verdict is not Verdict.PASS:
-            claim += f"\n[dim]{escape(check.reason)}{escape(_labels(check))}[/]"
-        observed = "-" if check.observed is None else f"{check.observed:g}"
-        basis = "ours, stricter" if check.basis is Basis.OURS else check.basis.value
-        table.add_row(f"      {verdict_text(check.verdict)}", claim, observed, escape(check.bound), basis)
+            where = place_of(check.labels)
+            claim += f"\n[dim]{escape(check.reason)}{escape(f', at {where}' if where else '')}[/]"
+        observed = "-" if check.observed is None else number(check.observed, check.measurement)
+        table.add_row(f"  {verdict_text(check.verdict)}", claim, observed, escape(check.bound))
     return table
-
-
-def _labels(check: CheckResult) -> str:
-    if not check.labels:
-        return ""
-    return " {" + ", ".join(f"{name}={value}" for name, value in sorted(check.labels.items())) + "}"
-
-
-def summary_line(outcomes: Sequence[Outcome]) -> str:
-    """How many of each verdict, and the whole."""
-    counts = {verdict: sum(outcome.verdict is verdict for outcome in outcomes) for verdict in Verdict}
-    told = ", ".join(f"{count} {verdict_text(verdict)}" for verdict, count in counts.items() if count)
-    return f"{told or 'nothing ran'}; the run: {verdict_text(run_verdict(tuple(outcomes)))}"

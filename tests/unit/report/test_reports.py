@@ -99,11 +99,11 @@ def test_the_text_says_what_failed_why_and_who_demands_it():
 
     for words in (
         "fail  routing (ai_inference): Traffic is split.",
-        "max of 3 value(s) is 0.91 {backend=a}",
+        "max of 3 value(s) is 0.91, at backend a",
         "ours, stricter",
         "no gang scheduler was seen",
         "mind: a/evidence.json was changed after the run",
-        "1 skipped, 1 inconclusive, 1 fail, 1 error; the run: error",
+        "error: 1 of 3 checks passed; scenarios: 1 skipped, 1 inconclusive, 1 fail, 1 error",
     ):
         assert words in page
 
