@@ -1,13 +1,15 @@
 """Where requests go, by what protocol, and whether that may be without the user's explicit consent."""
 
+import base64
 import ipaddress
+import os
 import socket
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 from bench.errors import WrongUsage
 
@@ -72,6 +74,7 @@ class Endpoint:
     port: int
     path: str
     proxy: str | None = None
+    proxy_authorization: str | None = field(default=None, repr=False)
 
     @classmethod
     def parse(cls, url: str, protocol: Protocol, proxy: str | None = None) -> "Endpoint":
@@ -86,12 +89,14 @@ class Endpoint:
         if parts.username or parts.password:
             raise WrongUsage("a URL with a password in it would be written into reports; use --header or --bearer-file")
         path = parts.path if parts.path not in ("", "/") else protocol.default_path
+        by, shown = _proxy(proxy) if proxy else (None, None)
         return cls(
             tls=parts.scheme == "https",
             host=parts.hostname,
             port=port or (443 if parts.scheme == "https" else 80),
             path=path + (f"?{parts.query}" if parts.query else ""),
-            proxy=_proxy(proxy) if proxy else None,
+            proxy=by,
+            proxy_authorization=shown,
         )
 
     @property
@@ -110,14 +115,63 @@ class Endpoint:
             "port": self.port,
             "authority": self.authority,
             "proxy": self.proxy,
+            "proxy_authorization": self.proxy_authorization,
         }
 
 
-def _proxy(url: str) -> str:
+def _proxy(url: str) -> tuple[str, str | None]:
+    """Its place, and what it is told of who asks."""
     parts = urlsplit(url if "//" in url else f"http://{url}")
-    if parts.scheme != "http" or not parts.hostname or not parts.port:
-        raise WrongUsage(f"proxy {url!r}: say http://HOST:PORT")
-    return f"{parts.hostname}:{parts.port}"
+    try:
+        port = parts.port
+    except ValueError:
+        port = None
+    if parts.scheme != "http" or not parts.hostname or not port:
+        raise WrongUsage(f"proxy {parts.scheme}://{parts.hostname or ''}: say http://[USER:PASSWORD@]HOST:PORT")
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    if parts.username is None:
+        return f"{host}:{port}", None
+    known = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
+    return f"{host}:{port}", f"Basic {base64.b64encode(known.encode()).decode()}"
+
+
+def proxy_from(environment: Mapping[str, str], url: str) -> str | None:
+    """
+    The proxy that `http_proxy`, `https_proxy` or `all_proxy` names for this URL; None where `no_proxy` lets it out.
+
+    Lower case counts before upper case. This machine is never asked for through a proxy.
+    """
+    parts = urlsplit(url)
+    host = (parts.hostname or "").lower()
+
+    def told(name: str) -> str:
+        return environment.get(name) or environment.get(name.upper()) or ""
+
+    if not host or is_loopback(host) or _is_let_out(host, told("no_proxy")):
+        return None
+    return told(f"{parts.scheme}_proxy") or told("all_proxy") or None
+
+
+def is_loopback(host: str) -> bool:
+    """By its name or address alone; nothing is looked up."""
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _is_let_out(host: str, listed: str) -> bool:
+    names = [name.strip().lower().partition(":")[0].lstrip(".") for name in listed.split(",")]
+    return "*" in names or any(name and (host == name or host.endswith(f".{name}")) for name in names)
+
+
+#: Where Kubernetes puts a pod's own credentials.
+_SERVICE_ACCOUNT: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+
+
+def inside_cluster() -> bool:
+    """This process runs in a pod: it has a service account, or was told of the API server as every container is."""
+    return _SERVICE_ACCOUNT.is_dir() or "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def resolve(host: str) -> list[str]:
@@ -133,11 +187,12 @@ def require_consent(
     endpoint: Endpoint,
     *,
     consent: str | None,
-    inside_cluster: bool = False,
+    inside: bool = False,
     resolver: Callable[[str], Iterable[str]] = resolve,
 ) -> None:
     """
-    Load goes to this machine freely; to any other only if its URL was written out a second time.
+    Load goes to this machine freely, and to Services from inside their cluster; to any other place only if its URL was
+    written out a second time.
 
     A name that has no address passes: nothing can be sent there, and its failure is to be reported as one of DNS.
     """
@@ -145,7 +200,7 @@ def require_consent(
     addresses = list(resolver(host))
     if all(ipaddress.ip_address(address.partition("%")[0]).is_loopback for address in addresses):
         return
-    if inside_cluster and host.endswith((".svc", ".svc.cluster.local")):
+    if inside and host.endswith((".svc", ".svc.cluster.local")):
         return
     if consent is not None and consent.rstrip("/") in (
         endpoint.origin,

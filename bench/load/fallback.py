@@ -120,6 +120,7 @@ class _Work:
                 "origin_ns": self._origin,
                 "now_ns": time.monotonic_ns(),
                 "kernel_stamps": False,
+                "stamp_bound_ns": 0,
             }
 
     async def run(self) -> None:
@@ -252,18 +253,21 @@ class _Work:
         return meaning.text if record.error is None else None
 
     async def _exchange(self, session: aiohttp.ClientSession, record: Record, body: str, meaning: Meaning) -> None:
-        config, target = self._config, self._config["target"]
-        template = config["templates"][record.template]
+        config, target, template = self._config, self._config["target"], self._config["templates"][record.template]
         headers = dict(template["headers"])
         headers[config["id_header"]] = _id(config["id_prefix"], record)
         url = f"{'https' if target['tls'] else 'http'}://{target['authority']}{template['path']}"
         proxy = f"http://{target['proxy']}" if target["proxy"] else None
+        shown = {"Proxy-Authorization": known} if (known := target["proxy_authorization"]) else {}
+        # In the clear the request itself is the proxy's to read; through a tunnel only the asking for it.
+        headers |= {} if target["tls"] else shown
         async with session.request(
             template["method"],
             url,
             data=body.encode() or None,
             headers=headers,
             proxy=proxy,
+            proxy_headers=shown if target["tls"] else None,
             trace_request_ctx=record,
         ) as answer:
             record.status = answer.status
@@ -310,6 +314,7 @@ class _Work:
                 "prompt_tokens": meaning.prompt_tokens,
                 "output_tokens": len(record.tokens_at) if meaning.output_tokens is None else meaning.output_tokens,
                 "output_tokens_source": "counted" if meaning.output_tokens is None else "usage",
+                "server": _server(meaning),
                 "backend": meaning.backend,
                 "error": record.error,
                 "message": record.message or None,
@@ -336,6 +341,11 @@ def _stamps() -> aiohttp.TraceConfig:
     return config
 
 
+def _server(meaning: Meaning) -> dict[str, float | None] | None:
+    times = meaning.server_times
+    return None if times is None or times.total is None else times.to_json()
+
+
 def _id(prefix: str, record: Record) -> str:
     return f"{prefix}-{record.number}" + (f"-{record.turn}" if record.turn else "")
 
@@ -348,7 +358,7 @@ def _told(error: Exception, record: Record) -> tuple[str, str]:
         ((aiohttp.ClientSSLError, ssl.SSLError), "tls"),
         (aiohttp.ConnectionTimeoutError, "connect"),
         (TimeoutError, "timeout"),
-        (aiohttp.ClientConnectorError, "connect"),
+        ((aiohttp.ClientConnectorError, aiohttp.ClientHttpProxyError), "connect"),
         ((aiohttp.ClientPayloadError, aiohttp.ServerDisconnectedError, ConnectionError), "incomplete"),
     )
     for kind, name in classes:

@@ -1,10 +1,11 @@
 """The result of a run as one JSON object: counts, distributions, goodput, flags, and histograms to merge it by."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from bench.load.clocks import ClockOffset
 from bench.load.histograms import Histogram
 from bench.load.orders import LoadOrder, LoopKind
 from bench.load.tallies import Second, Tally
@@ -12,6 +13,8 @@ from bench.load.tallies import Second, Tally
 SCHEMA = "gpu-bench.load/1"
 #: The generator's own lateness beyond which its figures say more of itself than of the server.
 LATENESS_P99_BOUND_SECONDS = 0.005
+#: Doubt about a worker's clock beyond which its part of the schedule is no part of it any more.
+CLOCK_BOUND_SECONDS = 0.05
 #: Share of a core beyond which a worker may have been waited for.
 WORKER_CPU_BOUND_RATIO = 0.9
 
@@ -38,6 +41,10 @@ class Circumstances:
     wall_seconds: float
     interrupted: bool = False
     kernel_stamps: bool = False
+    stamp_bound_seconds: float = 0.0
+    clocks: tuple[ClockOffset | None, ...] = ()
+    """Of workers that do not share the master's clock; None for one that did not answer."""
+    workers_lost: int = 0
     origin_unix_seconds: float = 0.0
     cpu_seconds: float = 0.0
     busiest_second_ratio: float = 0.0
@@ -63,6 +70,9 @@ class LoadResult:
         busy = self.circumstances.busiest_second_ratio
         if busy > WORKER_CPU_BOUND_RATIO:
             flags.append(f"a worker used {busy:.2f} of its core in a second, bound {WORKER_CPU_BOUND_RATIO}")
+        flags += _clock_flags(self.circumstances.clocks)
+        if lost := self.circumstances.workers_lost:
+            flags.append(f"{lost} of {self.circumstances.workers} workers did not tell the end of their part")
         if self.tally.sums["sent"] == 0:
             flags.append("no request was sent")
         return flags
@@ -188,14 +198,33 @@ class LoadResult:
         return {name: self.tally.window(name, self.steady()).summary() for name in names}
 
 
+def _clock_flags(clocks: Sequence[ClockOffset | None]) -> Iterator[str]:
+    for worker, clock in enumerate(clocks):
+        if clock is None:
+            yield f"the clock of worker {worker} was not measured"
+        elif clock.bound_ns > CLOCK_BOUND_SECONDS * 1e9:
+            doubt = clock.bound_ns / 1e9
+            yield f"the clock of worker {worker} is in doubt by {doubt:.3f} s, bound {CLOCK_BOUND_SECONDS} s"
+
+
 def _clock(around: Circumstances) -> dict[str, Any]:
     receive = "kernel (SO_TIMESTAMPNS, last segment of the read)" if around.kernel_stamps else "at the read"
     return {
         "send": "before the write, after the connection stands",
         "receive": receive,
         "axis": "CLOCK_MONOTONIC",
+        "bound_seconds": _clock_bound(around),
+        "workers": [None if clock is None else clock.to_json() for clock in around.clocks],
         "origin_unix_seconds": around.origin_unix_seconds,
     }
+
+
+def _clock_bound(around: Circumstances) -> float | None:
+    """By how much two stamps of this run may disagree at most; None where a worker's clock is not known."""
+    known = [clock.bound_ns / 1e9 for clock in around.clocks if clock is not None]
+    if len(known) < len(around.clocks):
+        return None
+    return around.stamp_bound_seconds + max(known, default=0.0)
 
 
 def _pairs(series: Mapping[str, Histogram]) -> dict[str, Any]:

@@ -69,6 +69,25 @@ class Splitter:
         return None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerTimes:
+    """What ollama says of its own time, in nanoseconds."""
+
+    load: int | None = None
+    prompt_eval: int | None = None
+    eval: int | None = None
+    total: int | None = None
+
+    @property
+    def prefill(self) -> int | None:
+        """Loading and the prompt; what the request waited for before is not in it."""
+        return None if self.prompt_eval is None else self.prompt_eval + (self.load or 0)
+
+    def to_json(self) -> dict[str, float | None]:
+        named = {"load": self.load, "prompt_eval": self.prompt_eval, "eval": self.eval, "total": self.total}
+        return {f"{name}_seconds": None if value is None else value / 1e9 for name, value in named.items()}
+
+
 @dataclass(slots=True)
 class Meaning:
     """Reads the events of one answer: which carry text, what was counted, whether the end came."""
@@ -78,8 +97,7 @@ class Meaning:
     backend_member: str | None = None
     prompt_tokens: int | None = None
     output_tokens: int | None = None
-    server_prefill_nanoseconds: int | None = None
-    server_total_nanoseconds: int | None = None
+    server_times: ServerTimes | None = None
     error: str | None = None
     backend: str | None = None
     text: str = ""
@@ -127,9 +145,12 @@ class Meaning:
         self.ended = True
         self.prompt_tokens = value.get("prompt_eval_count")
         self.output_tokens = value.get("eval_count")
-        self.server_total_nanoseconds = value.get("total_duration")
-        if "prompt_eval_duration" in value:
-            self.server_prefill_nanoseconds = value["prompt_eval_duration"] + value.get("load_duration", 0)
+        self.server_times = ServerTimes(
+            load=value.get("load_duration"),
+            prompt_eval=value.get("prompt_eval_duration"),
+            eval=value.get("eval_duration"),
+            total=value.get("total_duration"),
+        )
 
     def _carries_text(self, value: dict[str, Any]) -> bool:
         choice = _choice(value)

@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import dataclass, field
 
-from bench.load.streams import Meaning
+from bench.load.streams import Meaning, ServerTimes
 from bench.load.tallies import Backend, Failures, Tally
 
 _SECOND = 1_000_000_000
@@ -99,10 +99,10 @@ class Sums:
             self.tally.second(self._at(stamp)).counts["output_tokens"] += 1
         first = stamps[0] if stamps else record.end
         self.tally.second(self._at(first)).counts["output_tokens"] += max(0, tokens - len(gaps))
-        if meaning.server_total_nanoseconds is not None:
-            self.tally.series["server_total"].record(meaning.server_total_nanoseconds)
-        if meaning.server_prefill_nanoseconds is not None:
-            self.tally.series["server_prefill"].record(meaning.server_prefill_nanoseconds)
+        server = meaning.server_times or ServerTimes()
+        for name, duration in (("server_total", server.total), ("server_prefill", server.prefill)):
+            if duration is not None:
+                self.tally.series[name].record(duration)
         self._judge(record, values)
 
     def _judge(self, record: Record, values: dict[str, int]) -> None:

@@ -68,6 +68,7 @@ def run(
         interrupted=stop.asked,
         origin_unix_seconds=min(one["origin_ns"] for one in told) / 1e9 + time.time() - time.monotonic(),
         kernel_stamps=all(one["kernel_stamps"] for one in told),
+        stamp_bound_seconds=max(one["stamp_bound_ns"] for one in told) / 1e9,
         cpu_seconds=sum(one["thread_cpu_seconds"] for one in told),
         busiest_second_ratio=max(one["busiest_second_ratio"] for one in told),
         peak_memory_bytes=sum(one["peak_memory_bytes"] for one in told),

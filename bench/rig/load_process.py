@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -74,7 +73,7 @@ class LoadProcess:
     @property
     def started_utc_seconds(self) -> float:
         """When its schedule began; known when it is over."""
-        return datetime.fromisoformat(self._read_summary()["started_at"]).timestamp()
+        return float(self._read_summary()["clock"]["origin_unix_seconds"])
 
     def readings(
         self, labels: Mapping[str, str], *, since_seconds: float = 0.0, until_seconds: float = math.inf

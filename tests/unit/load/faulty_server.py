@@ -7,6 +7,8 @@ import ssl
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
 TOKENS = 5
 
@@ -89,7 +91,8 @@ class FaultyServer:
         body = await reader.readexactly(int(lengths[0]) if lengths else 0)
         self.heads.append(head)
         self.bodies.append(body)
-        path = head.split(" ")[1]
+        # A whole URL is what proxies are asked for, and servers must take.
+        path = urlsplit(head.split(" ")[1]).path
         if path in CUT:
             writer.write(CUT[path])
             await writer.drain()
@@ -105,10 +108,29 @@ class FaultyServer:
         return path != "/closes"
 
 
+class Serving(Protocol):
+    """What answers connections."""
+
+    port: int
+    writers: list[asyncio.StreamWriter]
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None: ...
+
+
+Server = TypeVar("Server", bound=Serving)
+
+
 @contextlib.contextmanager
 def faulty_server(context: ssl.SSLContext | None = None) -> Iterator[FaultyServer]:
     """The server on a thread of its own, for the length of a test."""
-    server, ready, over = FaultyServer(), threading.Event(), asyncio.Event()
+    with served(FaultyServer(), context) as server:
+        yield server
+
+
+@contextlib.contextmanager
+def served(server: Server, context: ssl.SSLContext | None = None) -> Iterator[Server]:
+    """Any server on a thread of its own, for the length of a test."""
+    ready, over = threading.Event(), asyncio.Event()
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def work() -> None:

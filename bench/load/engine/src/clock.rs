@@ -1,6 +1,6 @@
 //! Clocks: one monotonic axis for every stamp, and the way kernel stamps (real time) are put on it.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 fn read_clock(clock: libc::clockid_t) -> i64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
@@ -35,31 +35,30 @@ pub fn thread_cpu() -> u64 {
 
 /// Real time minus monotonic time. Kernel receive stamps are real time; a step of that clock must not become a latency,
 /// so the difference is taken again at least once a second.
-pub struct RealtimeOffset(AtomicI64);
+pub struct RealtimeOffset {
+    offset: AtomicI64,
+    /// By how much a stamp may be wrong: half the bracket of a measurement, and what the difference moved until the next.
+    bound: AtomicU64,
+}
 
 impl RealtimeOffset {
     pub fn measured() -> Self {
-        let offset = Self(AtomicI64::new(0));
-        offset.measure();
-        offset
+        let (bracket, difference) = tightest();
+        Self { offset: AtomicI64::new(difference), bound: AtomicU64::new(bracket / 2) }
     }
 
-    /// Takes the tightest of a few brackets: a preemption between two readings would otherwise shift every stamp.
     pub fn measure(&self) {
-        let mut best = (i64::MAX, 0);
-        for _ in 0..5 {
-            let before = read_clock(libc::CLOCK_MONOTONIC);
-            let real = read_clock(libc::CLOCK_REALTIME);
-            let after = read_clock(libc::CLOCK_MONOTONIC);
-            if after - before < best.0 {
-                best = (after - before, real - (before + (after - before) / 2));
-            }
-        }
-        self.0.store(best.1, Ordering::Relaxed);
+        let (bracket, difference) = tightest();
+        let moved = self.offset.swap(difference, Ordering::Relaxed).abs_diff(difference);
+        self.bound.fetch_max(bracket / 2 + moved, Ordering::Relaxed);
     }
 
     pub fn nanoseconds(&self) -> i64 {
-        self.0.load(Ordering::Relaxed)
+        self.offset.load(Ordering::Relaxed)
+    }
+
+    pub fn bound(&self) -> u64 {
+        self.bound.load(Ordering::Relaxed)
     }
 
     /// Puts a real-time stamp on the monotonic axis; `None` where it cannot be true (after now, or a minute old).
@@ -70,9 +69,32 @@ impl RealtimeOffset {
     }
 }
 
+/// Width and difference of the tightest of a few brackets: a preemption between two readings would otherwise shift every stamp.
+fn tightest() -> (u64, i64) {
+    let mut best = (u64::MAX, 0);
+    for _ in 0..5 {
+        let before = read_clock(libc::CLOCK_MONOTONIC);
+        let real = read_clock(libc::CLOCK_REALTIME);
+        let width = read_clock(libc::CLOCK_MONOTONIC).abs_diff(before);
+        if width < best.0 {
+            best = (width, real - (before + width as i64 / 2));
+        }
+    }
+    best
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_widens_the_bound() {
+        let offset = RealtimeOffset::measured();
+        let narrow = offset.bound();
+        offset.offset.fetch_add(1_000_000, Ordering::Relaxed);
+        offset.measure();
+        assert!(narrow < 1_000_000 && offset.bound() >= 900_000);
+    }
 
     #[test]
     fn a_real_time_stamp_lands_where_the_monotonic_clock_was() {

@@ -14,6 +14,9 @@ pub struct Target {
     pub authority: String,
     /// `host:port` of an HTTP proxy.
     pub proxy: Option<String>,
+    /// What the proxy is told of who asks: the value of Proxy-Authorization.
+    #[serde(default)]
+    pub proxy_authorization: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

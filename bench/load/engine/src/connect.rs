@@ -153,7 +153,9 @@ fn bracketed(host: &str) -> String {
 /// Asks a proxy for a way through, one byte at a time at the end so that none of the handshake's is taken.
 async fn tunnel(stream: &StampedStream, target: &Target) -> io::Result<()> {
     let place = format!("{}:{}", bracketed(&target.host), target.port);
-    stream.send_all(format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n\r\n").as_bytes()).await?;
+    let shown = target.proxy_authorization.as_ref();
+    let shown = shown.map(|value| format!("Proxy-Authorization: {value}\r\n")).unwrap_or_default();
+    stream.send_all(format!("CONNECT {place} HTTP/1.1\r\nHost: {place}\r\n{shown}\r\n").as_bytes()).await?;
     let mut answer = Vec::new();
     while !answer.ends_with(b"\r\n\r\n") {
         let mut byte = [0; 1];

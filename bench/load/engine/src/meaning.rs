@@ -57,9 +57,24 @@ impl Protocol {
 pub struct Usage {
     pub prompt: Option<u64>,
     pub completion: Option<u64>,
-    /// ollama's own `prompt_eval_duration + load_duration` and `total_duration`, in nanoseconds.
-    pub server_prefill: Option<u64>,
-    pub server_total: Option<u64>,
+    pub server: ServerTimes,
+}
+
+/// What a server says of its own time, in nanoseconds: ollama's `load_duration`, `prompt_eval_duration`, `eval_duration`
+/// and `total_duration`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ServerTimes {
+    pub load: Option<u64>,
+    pub prompt_eval: Option<u64>,
+    pub eval: Option<u64>,
+    pub total: Option<u64>,
+}
+
+impl ServerTimes {
+    /// From the request's arrival to the end of its prompt, without the waiting that the server does not tell.
+    pub fn prefill(&self) -> Option<u64> {
+        self.prompt_eval.map(|eval| eval + self.load.unwrap_or(0))
+    }
 }
 
 /// Reads the events of one answer.
@@ -177,9 +192,12 @@ impl Reader {
             self.ended = true;
             self.usage.prompt = number("prompt_eval_count");
             self.usage.completion = number("eval_count");
-            self.usage.server_prefill =
-                number("prompt_eval_duration").map(|eval| eval + number("load_duration").unwrap_or(0));
-            self.usage.server_total = number("total_duration");
+            self.usage.server = ServerTimes {
+                load: number("load_duration"),
+                prompt_eval: number("prompt_eval_duration"),
+                eval: number("eval_duration"),
+                total: number("total_duration"),
+            };
         }
     }
 }
@@ -253,12 +271,11 @@ mod tests {
     fn ollama_counts_for_itself() {
         let mut generate = reader(Protocol::OllamaGenerate, Kind::Ndjson);
         assert_eq!(generate.event(br#"{"model":"m","response":"a","done":false}"#), Ok(true));
-        let last = br#"{"response":"","done":true,"total_duration":9,"load_duration":1,"prompt_eval_count":4,"prompt_eval_duration":2,"eval_count":5}"#;
+        let last = br#"{"response":"","done":true,"total_duration":9,"load_duration":1,"prompt_eval_count":4,"prompt_eval_duration":2,"eval_count":5,"eval_duration":6}"#;
         assert_eq!(generate.event(last), Ok(false));
-        assert_eq!(
-            generate.usage,
-            Usage { prompt: Some(4), completion: Some(5), server_prefill: Some(3), server_total: Some(9) }
-        );
+        let server = ServerTimes { load: Some(1), prompt_eval: Some(2), eval: Some(6), total: Some(9) };
+        assert_eq!(generate.usage, Usage { prompt: Some(4), completion: Some(5), server });
+        assert_eq!(server.prefill(), Some(3));
         assert!(generate.finish().is_ok());
     }
 

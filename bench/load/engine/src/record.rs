@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::meaning::Usage;
+use crate::meaning::{ServerTimes, Usage};
 
 /// Why a request is not an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -111,12 +111,19 @@ impl Record {
             "end_seconds": at(self.end), "status": self.status, "body_bytes": self.bytes,
             "prompt_tokens": self.usage.prompt, "output_tokens": output,
             "output_tokens_source": if from_usage { "usage" } else { "counted" },
-            "server_prefill_seconds": self.usage.server_prefill.map(|ns| seconds(i128::from(ns))),
-            "server_total_seconds": self.usage.server_total.map(|ns| seconds(i128::from(ns))),
+            "server": self.usage.server.total.map(|_| server_json(&self.usage.server)),
             "backend": self.backend,
             "error": self.failure.as_ref().map(|failure| failure.class), "message": self.failure.as_ref().map(|f| &f.message),
         })
     }
+}
+
+fn server_json(server: &ServerTimes) -> serde_json::Value {
+    let told = |duration: Option<u64>| duration.map(|ns| seconds(i128::from(ns)));
+    serde_json::json!({
+        "load_seconds": told(server.load), "prompt_eval_seconds": told(server.prompt_eval),
+        "eval_seconds": told(server.eval), "total_seconds": told(server.total),
+    })
 }
 
 fn seconds(nanoseconds: i128) -> f64 {

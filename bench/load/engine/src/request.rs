@@ -33,6 +33,10 @@ impl Prepared {
             _ => template.path.clone(),
         };
         let mut head = format!("{method} {place} HTTP/1.1\r\nhost: {authority}\r\n").into_bytes();
+        let shown = target.proxy_authorization.as_ref().filter(|_| target.proxy.is_some() && !target.tls);
+        if let Some(shown) = shown {
+            write!(head, "proxy-authorization: {shown}\r\n").map_err(|error| error.to_string())?;
+        }
         for (name, value) in &headers {
             write!(head, "{name}: {value}\r\n").map_err(|error| error.to_string())?;
         }
@@ -90,7 +94,14 @@ mod tests {
     use super::*;
 
     fn target() -> Target {
-        Target { tls: false, host: "h".into(), port: 80, authority: "h:80".into(), proxy: None }
+        Target {
+            tls: false,
+            host: "h".into(),
+            port: 80,
+            authority: "h:80".into(),
+            proxy: None,
+            proxy_authorization: None,
+        }
     }
 
     fn template(path: &str) -> Template {
@@ -110,6 +121,16 @@ mod tests {
         prepared.write_http1(&mut out, "x-request-id", "r-7", b"{}");
         let wire = "POST /v1 HTTP/1.1\r\nhost: h:80\r\na: b\r\nx-request-id: r-7\r\ncontent-length: 2\r\n\r\n{}";
         assert_eq!(String::from_utf8_lossy(&out), wire);
+    }
+
+    #[test]
+    fn a_proxy_is_asked_for_the_whole_url_and_told_who_asks() {
+        let proxied =
+            Target { proxy: Some("p:3128".into()), proxy_authorization: Some("Basic eA==".into()), ..target() };
+        let mut out = Vec::new();
+        Prepared::new(&template("/v1"), &proxied).unwrap().write_http1(&mut out, "", "", b"{}");
+        let wire = String::from_utf8_lossy(&out).into_owned();
+        assert!(wire.starts_with("POST http://h:80/v1 HTTP/1.1\r\nhost: h:80\r\nproxy-authorization: Basic eA==\r\n"));
     }
 
     #[test]

@@ -196,10 +196,10 @@ impl Results {
         if let Some(tpot) = record.tpot() {
             self.both("tpot", record.intended, tpot);
         }
-        if let Some(prefill) = record.usage.server_prefill {
+        if let Some(prefill) = record.usage.server.prefill() {
             self.series("server_prefill").record(prefill);
         }
-        if let Some(total) = record.usage.server_total {
+        if let Some(total) = record.usage.server.total {
             self.series("server_total").record(total);
         }
         self.add_tokens(record, tokens);

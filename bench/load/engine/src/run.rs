@@ -155,6 +155,7 @@ impl Run {
             origin_ns: u64,
             now_ns: u64,
             kernel_stamps: bool,
+            stamp_bound_ns: u64,
             #[serde(flatten)]
             results: &'a crate::results::Results,
         }
@@ -168,6 +169,7 @@ impl Run {
             origin_ns: self.shared.origin,
             now_ns: clock::now(),
             kernel_stamps: self.shared.config.kernel_stamps,
+            stamp_bound_ns: if self.shared.config.kernel_stamps { self.shared.offset.bound() } else { 0 },
             results: &results,
         };
         serde_json::to_string(&told).map_err(|error| error.to_string())

@@ -1,0 +1,234 @@
+"""What can be said about a load: options, and the order that they make; for the command line and for workers."""
+
+import argparse
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+from bench.errors import WrongUsage
+from bench.load.arrivals import Arrivals, Shape
+from bench.load.endpoints import Endpoint, Protocol, TlsOptions, proxy_from
+from bench.load.engines import EngineKind
+from bench.load.orders import Identity, Limits, LoadOrder, LoopKind, Objectives
+from bench.load.requests import Lengths, RequestSource
+
+_LONGEST_SECONDS = 3600.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What can be said about a load."""
+    parser.add_argument("url", metavar="URL", help="http(s)://HOST[:PORT][/PATH]; without a path the protocol's own")
+    _add_load(parser.add_argument_group("load"))
+    _add_requests(parser.add_argument_group("requests"))
+    _add_connection(parser.add_argument_group("connection"))
+    _add_output(parser.add_argument_group("judging and output"))
+
+
+def _add_load(group: Any) -> None:
+    level = group.add_mutually_exclusive_group()
+    level.add_argument("--rate", type=float, metavar="R", help="open loop: requests a second (default 1)")
+    level.add_argument("--users", type=int, metavar="N", help="closed loop: users, each waiting for its answer")
+    group.add_argument(
+        "--closed", action="store_true", help="with --steps: the levels are users, not requests a second"
+    )
+    group.add_argument("--arrivals", default="poisson", metavar="A", help="constant, poisson, gamma:CV, trace:FILE")
+    group.add_argument(
+        "--steps", metavar="S", help="LEVEL:SECONDS, FROM-TO:SECONDS (ramp), MEAN~AMPLITUDE/PERIOD:SECONDS (sine), …"
+    )
+    group.add_argument("--duration", type=float, metavar="S", help="seconds (default 30, or the steps' own)")
+    group.add_argument(
+        "--max-duration", type=float, default=_LONGEST_SECONDS, metavar="S", help="refuse more than this"
+    )
+    group.add_argument("--max-requests", type=int, default=1_000_000, metavar="N", help="end after so many")
+    group.add_argument("--think", default="0", metavar="S[,S]", help="closed loop: pause of a user, drawn between two")
+    group.add_argument("--warmup", type=float, default=0.0, metavar="S", help="first seconds, kept and labelled")
+    group.add_argument("--processes", type=int, default=1, metavar="N", help="workers, one core each")
+    group.add_argument("--seed", type=int, default=1, metavar="N", help="of arrivals, prompts and their split")
+
+
+def _add_requests(group: Any) -> None:
+    group.add_argument("--protocol", choices=[p.value for p in Protocol], default=Protocol.OPENAI_CHAT.value)
+    group.add_argument("--model", default="default", metavar="M")
+    group.add_argument("--prompt-tokens", default="32", metavar="D", help="N, uniform:A,B, normal:M,S, lognormal:M,S")
+    group.add_argument("--output-tokens", default="64", metavar="D", help="as above; the limit that is asked for")
+    group.add_argument(
+        "--shared-prefix-tokens", type=int, default=0, metavar="N", help="the same words first in every prompt"
+    )
+    group.add_argument("--distinct", type=int, default=256, metavar="N", help="different requests made (default 256)")
+    group.add_argument("--turns", type=int, default=1, metavar="N", help="requests of a conversation")
+    group.add_argument("--turn-think", type=float, default=0.0, metavar="S", help="pause between turns")
+    group.add_argument("--no-stream", action="store_true", help="ask for the answer in one piece")
+    group.add_argument("--requests", type=Path, metavar="FILE", help="requests to send, a JSON object a line")
+    group.add_argument("--template", type=Path, metavar="FILE", help="body with {{prompt}} {{model}} {{output_tokens}}")
+    group.add_argument("--extra-body", default="{}", metavar="JSON", help="members added to every body")
+    group.add_argument("--header", action="append", default=[], metavar="'N: V'", help="may be given again")
+    group.add_argument("--bearer-file", type=Path, metavar="FILE", help="token for the Authorization header")
+    group.add_argument("--id-header", default="x-request-id", metavar="N", help="header with the request's own id")
+    group.add_argument("--id-prefix", metavar="P", help="ids are P-0, P-1, … (default: drawn for each run)")
+
+
+def _add_connection(group: Any) -> None:
+    group.add_argument("--http", choices=["1.1", "2"], default="1.1", help="2 without TLS is by prior knowledge")
+    group.add_argument("--cacert", type=Path, metavar="FILE", help="believe this CA, not the system's")
+    group.add_argument("--cert", type=Path, metavar="FILE", help="certificate of the client")
+    group.add_argument("--key", type=Path, metavar="FILE", help="its key")
+    group.add_argument("--insecure", action="store_true", help="do not verify the server")
+    group.add_argument(
+        "--proxy", metavar="URL", help="HTTP proxy (default: from http_proxy, https_proxy, no_proxy; '' for none)"
+    )
+    group.add_argument("--connections", type=int, default=10_000, metavar="N", help="at most so many requests at once")
+    group.add_argument("--timeout", type=float, default=120.0, metavar="S", help="of a whole request")
+    group.add_argument("--connect-timeout", type=float, default=10.0, metavar="S")
+    group.add_argument("--drain", type=float, default=30.0, metavar="S", help="how long open requests may still take")
+    group.add_argument("--yes-really", metavar="URL", help="consent to load a machine that is not this one")
+
+
+def _add_output(group: Any) -> None:
+    group.add_argument("--slo", default="", metavar="S", help="ttft=0.5,itl=0.05,tpot=,e2e=,share=0.99")
+    group.add_argument("--find-knee", action="store_true", help="search the rate at which the SLO breaks")
+    group.add_argument("--knee-max-rate", type=float, default=10_000.0, metavar="R")
+    group.add_argument("--knee-repeats", type=int, default=3, metavar="N")
+    group.add_argument("--backend-header", metavar="N", help="answer header that names the backend")
+    group.add_argument("--backend-member", metavar="N", help="member of the first event that names the backend")
+    group.add_argument("--engine", choices=[kind.value for kind in EngineKind], help="default: native where built")
+    group.add_argument("--json", nargs="?", const="-", metavar="FILE", help="the result as JSON (default stdout)")
+    group.add_argument("--records", type=Path, metavar="FILE", help="one line of JSON a request")
+    group.add_argument("--html", type=Path, metavar="FILE", help="a page with plots")
+    group.add_argument("--quiet", action="store_true", help="no live view")
+    group.add_argument("--now", type=Path, metavar="FILE", help="the live view's figures as JSON, while it lasts")
+
+
+def order_of(arguments: argparse.Namespace) -> LoadOrder:
+    """The arguments as an order; refuses what cannot be."""
+    protocol = Protocol(arguments.protocol)
+    loop = LoopKind.CLOSED if arguments.users is not None or arguments.closed else LoopKind.OPEN
+    slo = Objectives.parse(arguments.slo) if arguments.slo else Objectives()
+    arrivals = Arrivals.parse(arguments.arrivals)
+    return LoadOrder(
+        endpoint=_endpoint(arguments, protocol),
+        protocol=protocol,
+        loop=loop,
+        shape=_shape(arguments),
+        arrivals=arrivals,
+        source=_source(arguments),
+        think_seconds=_think(arguments.think),
+        tls=_tls(arguments),
+        http2=arguments.http == "2",
+        limits=_limits(arguments),
+        identity=Identity(
+            header=arguments.id_header,
+            prefix=arguments.id_prefix or f"bench-{secrets.token_hex(4)}",
+            backend_header=arguments.backend_header,
+            backend_member=arguments.backend_member,
+        ),
+        objectives=slo,
+        warmup_seconds=arguments.warmup,
+        seed=arguments.seed,
+    )
+
+
+def _endpoint(arguments: argparse.Namespace, protocol: Protocol) -> Endpoint:
+    proxy = proxy_from(os.environ, arguments.url) if arguments.proxy is None else arguments.proxy
+    endpoint = Endpoint.parse(arguments.url, protocol, proxy)
+    if endpoint.proxy and not endpoint.tls and arguments.http == "2":
+        raise WrongUsage(
+            f"--http 2 in the clear does not go through a proxy ({endpoint.proxy}); take it away: --proxy ''"
+        )
+    return endpoint
+
+
+def _shape(arguments: argparse.Namespace) -> Shape:
+    level = arguments.users if arguments.users is not None else arguments.rate
+    if arguments.steps:
+        if level is not None and not arguments.find_knee:
+            raise WrongUsage("--steps holds the levels; leave out --rate and --users (with --closed they are users)")
+        shape = Shape.parse(arguments.steps)
+        shape = shape.cut(arguments.duration) if arguments.duration else shape
+    else:
+        shape = Shape.constant(
+            1.0 if level is None else level, 30.0 if arguments.duration is None else arguments.duration
+        )
+    if (level is not None and level <= 0) or not 0 < shape.duration_seconds <= arguments.max_duration:
+        raise WrongUsage(
+            f"level {level} for {shape.duration_seconds:g} s: both must be above 0, and the time at most "
+            f"--max-duration {arguments.max_duration:g} s"
+        )
+    return shape
+
+
+def _source(arguments: argparse.Namespace) -> RequestSource:
+    try:
+        extra = json.loads(arguments.extra_body)
+    except json.JSONDecodeError as error:
+        raise WrongUsage(f"--extra-body: {error}") from error
+    if not isinstance(extra, dict):
+        raise WrongUsage("--extra-body: no JSON object")
+    if min(arguments.distinct, arguments.turns) < 1 or arguments.shared_prefix_tokens < 0 or arguments.turn_think < 0:
+        raise WrongUsage(
+            "--distinct and --turns must be at least 1, --shared-prefix-tokens and --turn-think at least 0"
+        )
+    return RequestSource(
+        model=arguments.model,
+        prompt_tokens=Lengths.parse(arguments.prompt_tokens),
+        output_tokens=Lengths.parse(arguments.output_tokens),
+        shared_prefix_tokens=arguments.shared_prefix_tokens,
+        distinct=min(arguments.distinct, arguments.max_requests),
+        turns=arguments.turns,
+        think_seconds=arguments.turn_think,
+        stream=not arguments.no_stream,
+        file=arguments.requests,
+        template_file=arguments.template,
+        extra_body=extra,
+        headers=_headers(arguments),
+    )
+
+
+def _headers(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
+    headers = []
+    for text in arguments.header:
+        name, colon, value = text.partition(":")
+        if not colon or not name.strip():
+            raise WrongUsage(f"--header {text!r}: say 'Name: value'")
+        headers.append((name.strip(), value.strip()))
+    if arguments.bearer_file:
+        try:
+            headers.append(("authorization", f"Bearer {arguments.bearer_file.read_text().strip()}"))
+        except OSError as error:
+            raise WrongUsage(f"--bearer-file {arguments.bearer_file}: {error.strerror}") from error
+    return tuple(headers)
+
+
+def _think(text: str) -> tuple[float, float]:
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not 1 <= len(numbers) <= 2 or numbers[0] < 0 or numbers[-1] < numbers[0]:
+        raise WrongUsage(f"--think {text!r}: say SECONDS or LOW,HIGH")
+    return numbers[0], numbers[-1]
+
+
+def _tls(arguments: argparse.Namespace) -> TlsOptions:
+    for file in (arguments.cacert, arguments.cert, arguments.key):
+        if file is not None and not file.is_file():
+            raise WrongUsage(f"{file}: no such file")
+    if (arguments.cert is None) != (arguments.key is None):
+        raise WrongUsage("--cert and --key go together")
+    return TlsOptions(
+        ca_file=arguments.cacert, certificate_file=arguments.cert, key_file=arguments.key, insecure=arguments.insecure
+    )
+
+
+def _limits(arguments: argparse.Namespace) -> Limits:
+    counts = (arguments.max_requests, arguments.connections, arguments.processes)
+    if min(counts) < 1 or min(arguments.timeout, arguments.connect_timeout) <= 0 or arguments.drain < 0:
+        raise WrongUsage("--max-requests, --connections, --processes, --timeout and --connect-timeout must be above 0")
+    return Limits(
+        requests_max=arguments.max_requests,
+        timeout_seconds=arguments.timeout,
+        connect_timeout_seconds=arguments.connect_timeout,
+        drain_seconds=arguments.drain,
+        connections_max=arguments.connections,
+    )
