@@ -111,7 +111,7 @@ def told_of(tmp_path: Path, records: list[dict[str, Any]]) -> list[Reading]:
     """What a load process makes of the files that `bench load` wrote; the process itself refuses its arguments."""
     process = LoadProcess(LoadPlan(url="http://127.0.0.1:1", steps="nonsense"), tmp_path)
     process.finish(within_seconds=30)
-    (tmp_path / "load.json").write_text(json.dumps({"started_at": "1970-01-01T00:16:40+00:00"}))
+    (tmp_path / "load.json").write_text(json.dumps({"clock": {"origin_unix_seconds": 1000.0}}))
     (tmp_path / "records.jsonl").write_text("".join(json.dumps(each) + "\n" for each in records))
     return list(process.readings({"step": "1"}))
 
