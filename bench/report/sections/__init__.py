@@ -11,12 +11,15 @@ from bench.report.known import Known
 from bench.report.sections import (
     absences,
     advice,
+    attempts,
+    attribution,
     latencies,
     numbers,
     reach,
     reactions,
     stages,
     timeline,
+    truth,
     verdicts,
 )
 
@@ -28,6 +31,9 @@ _SECTIONS: tuple[tuple[str, Callable[[Known], Iterator[Block]], bool], ...] = (
     ("Reaction times", reactions.blocks, True),
     ("Which replica counts can be reached", reach.blocks, True),
     ("Latencies", latencies.blocks, False),
+    ("What was seen and tried", attempts.blocks, False),
+    ("Truth against samples", truth.blocks, False),
+    ("Whose device it was", attribution.blocks, False),
     ("What to change", advice.blocks, False),
     ("Looked for and absent", absences.blocks, True),
 )

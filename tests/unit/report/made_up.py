@@ -165,3 +165,32 @@ def _advice(rng):
     yield reading("curve_ttft_seconds", 0.2 + busy**2)
     yield reading("advised_target_ratio", 0.62, because="above 68% the latency passes 1 s")
     yield reading("reaction_mean_after_change_seconds", 3.0, change="collect every 1 s")
+
+
+def intrusion():
+    """What `secure-accelerator-access` yields."""
+    for part, container, devices in (("control", "looks", 1), ("none", "looks", 0), ("none", "looks", 2)):
+        labels = {"part": part, "way": "none", "container": container, "pod": part}
+        yield reading("devices_seen_total", devices, source=Source.WORKLOAD, route="nvml", **labels)
+    yield reading("devices_seen_total", 0, part="bypass", attempted="CDI annotation", route="cuda", reason="no library")
+    yield reading("devices_seen_total", 0, part="second-container", way="dra", container="other", route="nvml")
+    yield reading("attempts_total", [2, 1], part="pair", route="device-files", whose="foreign", outcome="refused")
+    yield reading("attempts_total", [1], part="pair", route="device-files", whose="own", outcome="reached")
+    yield reading("host_path_admitted_total", 0, part="bypass", attempted="hostPath /dev", outcome="violates baseline")
+
+
+def fidelity():
+    """What `accelerator-metrics` yields and derives."""
+    times = np.arange(100.0)
+    yield reading("gpu_busy_time_ratio", times % 10 / 10, source=Source.NVML, times=times, uuid=UUID)
+    stored = {"source": Source.PROMETHEUS, "UUID": UUID, "namespace": "n"}
+    yield reading("gpu_busy_time_ratio", [0.1, 0.5], times=[5, 20], pod="a", **stored)
+    yield reading("gpu_busy_time_ratio", [0.2, 0.9], times=[40, 95], pod="b", **stored)
+    yield reading("gpu_held_seconds", [START, START + 50], uuid=UUID, namespace="n", pod="a")
+    for quantity, share in (("gpu_busy_time_ratio", 0.95), ("gpu_power_watts", 0.5)):
+        yield reading("coverage_ratio", share, uuid=UUID, quantity=quantity)
+    yield reading("unit_factor_ratio", [100.0], uuid=UUID, quantity="gpu_busy_time_ratio")
+    yield reading("sample_age_seconds", times, uuid=UUID)
+    yield reading("sample_age_seconds", times / 2, uuid="GPU-other")
+    yield reading("fresh_age_seconds", times / 10, uuid=UUID)
+    yield reading("ghosts_total", 3)

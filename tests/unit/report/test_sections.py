@@ -1,11 +1,23 @@
 import dataclasses
 
 import numpy as np
-from made_up import OUTCOME, absent, autoscaling, reading
+from made_up import OUTCOME, absent, autoscaling, fidelity, intrusion, reading
 
 from bench.report.blocks import Picture, Prose, Table
 from bench.report.known import Known, number, place_of, short_device, short_pod
-from bench.report.sections import advice, latencies, numbers, reach, reactions, sections_of, stages, timeline
+from bench.report.sections import (
+    advice,
+    attempts,
+    attribution,
+    latencies,
+    numbers,
+    reach,
+    reactions,
+    sections_of,
+    stages,
+    timeline,
+    truth,
+)
 from bench.report.sections.stages import courses
 
 
@@ -163,3 +175,45 @@ def test_places_are_told_in_words_and_names_are_cut_where_they_differ():
     assert short_pod("") == "no pod named"
     assert short_device("GPU-6693d9a3-6b5d-5e5a") == "GPU-6693d9a3"
     assert short_device("nvidia0") == "nvidia0"
+
+
+def test_what_was_seen_and_tried_is_a_matrix_of_parts_and_routes():
+    found = told(attempts.blocks(known(*intrusion())))
+
+    assert "none  0 in 1 pod, 2 in 1 pod  - " in found
+    assert "bypass, CDI annotation  -  0 in 1 pod no library" in found
+    assert "second-container, dra, second container  0 in 1 pod" in found
+    assert "pair  another's: refused 3 times; its own: reached 1 times" in found
+    assert "hostPath /dev  refused  violates baseline" in found
+
+
+def test_samples_are_drawn_on_the_line_of_the_truth_and_ages_as_a_distribution():
+    found = list(truth.blocks(known(*fidelity())))
+    drawn = [each.svg for each in found if isinstance(each, Picture)]
+
+    assert "NVML probe" in drawn[0]
+    assert "Prometheus" in drawn[0]
+    assert "samples that bring something new, all devices" in drawn[1]
+
+
+def test_each_dimension_is_told_by_its_worst_device_and_quantity():
+    found = told(truth.blocks(known(*fidelity())))
+
+    assert "samples that are there, of those that are due  0.5  GPU-00000000 gpu_power_watts  0.725" in found
+    assert "exported unit to the probe's  100  GPU-00000000 gpu_busy_time_ratio  100" in found
+
+
+def test_named_and_holding_pods_are_counted_and_what_is_wrong_comes_first():
+    found = told(attribution.blocks(known(*fidelity())))
+
+    assert "a pod is named that had it and has ended  3" in found
+    named = found.splitlines()[-3:]
+    assert [line.split("  ")[1:] for line in named] == [
+        ["n/b", "n/a", "1", "WRONG "],
+        ["n/b", "nobody", "1", "WRONG "],
+        ["n/a", "n/a", "2", "right "],
+    ]
+
+
+def test_a_scenario_about_something_else_has_neither_of_these():
+    assert not [*attempts.blocks(known()), *truth.blocks(known()), *attribution.blocks(known())]
