@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from bench.analysis import autoscaling, fidelity
     from bench.errors import BadParameter
-    from bench.model import needs
+    from bench.model import needs, rights
     from bench.model.check import Basis, Check, Kind, Relation, Statistic
     from bench.model.measurement import Absent, Measurement, Reading, Source, Window
     from bench.model.scenario import Footprint, Rig, ScaledMetric
@@ -38,12 +38,13 @@ __all__ = [
     "fidelity",
     "kubernetes_quantity",
     "needs",
+    "rights",
     "scenario",
 ]
 
 _HOMES: Final = {
     "bench.analysis": ("autoscaling", "fidelity"),
-    "bench.model": ("needs",),
+    "bench.model": ("needs", "rights"),
     "bench.model.check": ("Basis", "Check", "Kind", "Relation", "Statistic"),
     "bench.model.measurement": ("Absent", "Measurement", "Reading", "Source", "Window"),
     "bench.errors": ("BadParameter",),

@@ -11,6 +11,7 @@ Every exception that the bench raises on purpose.
     │   ├── BadParameter       a scenario's parameter that it does not have, or a value it does not take
     │   ├── BadDeclaration     a scenario that declares itself wrongly
     │   ├── BadEvidence        a run on disk that is none, or was changed since it was written
+    │   ├── RunGoesOn          what belongs to a run that another process is at
     │   ├── PortInUse          a port that was asked for is taken
     │   └── NoSuchContext      the kubeconfig has no such context, or cannot be read
     ├── CannotRun          3   this machine or target lacks something; nothing ran
@@ -67,6 +68,10 @@ class BadDeclaration(WrongUsage):
 
 class BadEvidence(WrongUsage):
     """A run on disk is none, or was changed since it was written."""
+
+
+class RunGoesOn(WrongUsage):
+    """What belongs to a run that another process is at."""
 
 
 class PortInUse(WrongUsage):

@@ -5,10 +5,12 @@ Pure: made of declarations, settings and an inventory; nothing is touched, so a 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from bench.errors import BadParameter
 from bench.model.evidence import Plan, Step
 from bench.model.inventory import Inventory
+from bench.model.rights import Right, Rights, distinct
 from bench.model.scenario import Weighed
 from bench.registry import Declaration, parameter_text
 
@@ -60,3 +62,27 @@ def _step(declaration: Declaration, settings: Mapping[str, str], inventory: Inve
         unmet=tuple(reason for reason in reasons if reason),
         footprint=scenario.footprint() if isinstance(scenario, Weighed) else None,
     )
+
+
+def rights_of(steps: Iterable[Step]) -> Rights:
+    """What the scenarios of these steps use, each right once."""
+    return distinct(right for step in steps if step.footprint for right in step.footprint.all_rights)
+
+
+def without_rights(plan: Plan, missing: Iterable[Right]) -> Plan:
+    """The plan when these rights are missing: what uses one of them cannot run."""
+    lacking = frozenset(missing)
+    return Plan(steps=tuple(_without(step, lacking) for step in plan.steps))
+
+
+def _without(step: Step, missing: frozenset[Right]) -> Step:
+    found = [right for right in rights_of([step]) if right in missing]
+    if not found:
+        return step
+    return replace(step, unmet=(*step.unmet, missing_text(found)))
+
+
+def missing_text(missing: Sequence[Right]) -> str:
+    """A sentence that names the first right with verb and resource, and how many more there are."""
+    more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+    return f"the right to {missing[0]} is missing{more}"

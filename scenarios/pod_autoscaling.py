@@ -19,6 +19,7 @@ from bench import (
     Unit,
     autoscaling,
     needs,
+    rights,
     scenario,
 )
 from workloads.autoscaler import Autoscaler, from_file
@@ -89,12 +90,14 @@ class PodAutoscaling:
         yield needs.Accelerators(at_least=2)
 
     def footprint(self) -> Footprint:
+        scaled = self.scaled()
         one_repeat = self.up_seconds + self.down_seconds + self.collect_interval_seconds / 2.0
         calibration = self.calibration_seconds + 8.0 * self.collect_interval_seconds
         return Footprint(
             duration_seconds=60.0 + calibration + self.idle_seconds + self.repeats * one_repeat,
-            accelerators=self.scaled().hpa.max_replicas,
+            accelerators=scaled.hpa.max_replicas,
             objects=("Namespace", "ConfigMap", "Deployment", "Service", "HTTPRoute", "HorizontalPodAutoscaler", "Pod"),
+            rights=(*rights.GATEWAYS, *rights.PROBES, *rights.polled(scaled.metric, kind=scaled.hpa.metric)),
         )
 
     def run(self, rig: Rig) -> Iterator[Reading]:

@@ -18,13 +18,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.cli._choosing import add_scenario_arguments, chosen
 from bench.cli._narrator import Narrator
+from bench.cli.plan import planned
+from bench.cluster.client import PATIENCE_SECONDS
 from bench.cluster.journal import Journal
+from bench.errors import Forbidden, WrongUsage
 from bench.evidence.reader import load_run
 from bench.evidence.store import RunStore, ScenarioStore
 from bench.model.evidence import Fidelity, Outcome, Plan, RunRecord, Step
-from bench.plan import make_plan, parse_settings
-from bench.registry import Declaration, Registry, discover
+from bench.model.rights import Rights
+from bench.plan import missing_text
+from bench.registry import Registry
 from bench.report.document import run_document
 from bench.report.text import render_run
 from bench.rig.cluster_rig import ClusterRig, Surroundings
@@ -35,8 +40,7 @@ from bench.targets.options import add_target_arguments, target_of
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What it takes."""
-    parser.add_argument("scenario", nargs="*", help="ids as `bench list` shows them; none: all")
-    parser.add_argument("--set", action="append", default=[], metavar="SCENARIO.KEY=VALUE", help="a parameter")
+    add_scenario_arguments(parser)
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR", help="where runs are kept")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--yes", action="store_true", help="do not ask before a run on a real cluster")
@@ -45,19 +49,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Plan, run, tell."""
-    registry = discover()
-    declarations = _chosen(registry, arguments.scenario)
-    settings = parse_settings(arguments.set, declarations)
+    asked = chosen(arguments)
     talk = Console(stderr=True)
     with opened(target_of(arguments)) as target:
-        plan = make_plan(declarations, settings, target.inventory)
+        plan, missing = planned(asked, target)
+        refuse_without_rights(plan, missing)
         if not _is_agreed(target, plan, arguments, talk):
-            return 2
-        return _execute(_Execution(registry, target, plan, arguments, talk))
+            return WrongUsage.exit_code
+        target.cluster.patience_seconds = PATIENCE_SECONDS
+        return _execute(_Execution(asked.registry, target, plan, arguments, talk))
 
 
-def _chosen(registry: Registry, ids: list[str]) -> list[Declaration]:
-    return [registry.get(each) for each in ids] if ids else list(registry)
+def refuse_without_rights(plan: Plan, missing: Rights) -> None:
+    """
+    Before anything is created: where nothing of the plan can run for want of a right, that is said at once.
+
+    Raises:
+        Forbidden: the right is named with verb and resource.
+
+    """
+    if missing and not any(step.can_run for step in plan.steps):
+        scenarios = " ".join(step.scenario for step in plan.steps)
+        raise Forbidden(
+            f"{missing_text(missing)[:1].upper()}{missing_text(missing)[1:]}. Nothing was created. "
+            f"`bench rbac {scenarios}` prints roles that give what is needed."
+        )
 
 
 def _is_agreed(target: OpenTarget, plan: Plan, arguments: argparse.Namespace, talk: Console) -> bool:
@@ -66,7 +82,10 @@ def _is_agreed(target: OpenTarget, plan: Plan, arguments: argparse.Namespace, ta
     talk.print(f"{target.target.name}: about {minutes:.0f} min, {plan.gpu_minutes:.0f} GPU-minutes")
     if target.target.fidelity is Fidelity.EMBEDDED or arguments.yes:
         return True
-    talk.print("It creates namespaces bench-<run>-…, and removes them. `bench plan` shows all of it.")
+    talk.print("It creates namespaces bench-<run>-… with the following, and removes them:")
+    for step in plan.steps:
+        if step.can_run and step.footprint:
+            talk.print(f"  {step.scenario}: {', '.join(step.footprint.objects)}", markup=False, highlight=False)
     if not sys.stdin.isatty():
         talk.print("Say --yes to run on a cluster without being asked.")
         return False

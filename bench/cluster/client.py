@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +20,15 @@ from bench.errors import ApiRefused, Conflict, Forbidden, NoSuchContext, NotFoun
 
 FIELD_MANAGER: Final = "bench"
 MERGE_PATCH: Final = "application/merge-patch+json"
+JSON: Final = "application/json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"
 
 REQUEST_TIMEOUT_SECONDS: Final = 30.0
 """Of one request that is no watch. kubectl waits without end; a bench that hangs tells nothing."""
+PATIENCE_SECONDS: Final = 60.0
+"""How long a run waits for an API server that is away: longer than its restart."""
+_BUSY: Final = 429
+"""What a server answers to a request that it does not take up: because it is shutting down, or has too much to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +46,7 @@ class _Call:
     body: Mapping[str, Any] | None
     query: Mapping[str, str]
     content_type: str
+    is_patient: bool = True
 
 
 class Cluster:
@@ -56,6 +64,8 @@ class Cluster:
         self.requests_total = 0
         """Sent so far, watches and those that failed among them."""
         self.server = server
+        self.patience_seconds = 0.0
+        """How long a request is tried again while the server is away. Of none, its absence is told at once."""
 
     @classmethod
     def open(cls, *, kubeconfig: Path | None = None, context: str | None = None) -> Self:
@@ -98,9 +108,12 @@ class Cluster:
         except NotFound:
             return None
 
-    def list(self, path: str, *, label_selector: str = "", field_selector: str = "") -> Listing:
+    def list(
+        self, path: str, *, label_selector: str = "", field_selector: str = "", is_patient: bool = True
+    ) -> Listing:
         """All objects of a collection."""
-        found = self.request("GET", path, query=_selectors(label_selector, field_selector))
+        call = _Call("GET", path, None, _selectors(label_selector, field_selector), JSON, is_patient)
+        found = self._parsed(call)
         return Listing(tuple(found.get("items") or ()), found["metadata"].get("resourceVersion", ""))
 
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> Object:
@@ -152,21 +165,42 @@ class Cluster:
         *,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, str] | None = None,
-        content_type: str = "application/json",
+        content_type: str = JSON,
     ) -> Object:
         """One request, its answer as JSON."""
-        answer = self._send(_Call(method, path, body, query or {}, content_type), REQUEST_TIMEOUT_SECONDS)
+        return self._parsed(_Call(method, path, body, query or {}, content_type))
+
+    def _parsed(self, call: _Call) -> Object:
+        answer = self._send(call, REQUEST_TIMEOUT_SECONDS)
         try:
             parsed: Object = json.loads(answer.data or b"{}")
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise Unreachable(f"The API server {self.server} broke off its answer to {call.path} ({error}).") from error
         except ValueError as error:
-            raise ApiRefused(f"{self.server}{path} answered no JSON: {answer.data[:80]!r}.") from error
+            raise ApiRefused(f"{self.server}{call.path} answered no JSON: {answer.data[:80]!r}.") from error
         return parsed
 
     def stream(self, path: str, *, query: Mapping[str, str], read_timeout_seconds: float) -> urllib3.BaseHTTPResponse:
-        """An answer not yet read, for watches and logs. Close it, or read it to its end."""
-        return self._send(_Call("GET", path, None, query, "application/json"), read_timeout_seconds)
+        """An answer not yet read, for watches and logs; asked for once. Close it, or read it to its end."""
+        return self._send(_Call("GET", path, None, query, JSON, is_patient=False), read_timeout_seconds)
 
-    def _send(self, call: "_Call", read_timeout_seconds: float) -> urllib3.BaseHTTPResponse:
+    def _send(self, call: _Call, read_timeout_seconds: float) -> urllib3.BaseHTTPResponse:
+        deadline = time.monotonic() + (self.patience_seconds if call.is_patient else 0.0)
+        pause_seconds = 0.2
+        while True:
+            try:
+                return self._send_once(call, read_timeout_seconds)
+            except Unreachable as error:
+                is_over = time.monotonic() + pause_seconds > deadline
+                if is_over or not _may_repeat(call, error.__cause__):
+                    raise
+            except ApiRefused as refused:
+                if refused.status != _BUSY or time.monotonic() + pause_seconds > deadline:
+                    raise
+            threading.Event().wait(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, 2.0)
+
+    def _send_once(self, call: _Call, read_timeout_seconds: float) -> urllib3.BaseHTTPResponse:
         self.requests_total = next(self._requests) + 1
         request = self._api.param_serialize(
             call.method,
@@ -203,6 +237,12 @@ class Cluster:
                 return Conflict(said, status=409)
             case status:
                 return ApiRefused(f"{said} (HTTP {status})", status=status)
+
+
+def _may_repeat(call: _Call, cause: BaseException | None) -> bool:
+    """Whether the request can do no harm a second time: it changes nothing new, or it never reached the server."""
+    reason = cause.reason if isinstance(cause, urllib3.exceptions.MaxRetryError) else cause
+    return call.method != "POST" or isinstance(reason, urllib3.exceptions.NewConnectionError)
 
 
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:

@@ -16,6 +16,8 @@ from bench.model.units import kubernetes_quantity
 
 GPU_DRIVER: Final = "gpu.nvidia.com"
 GPU_RESOURCE: Final = "nvidia.com/gpu"
+SYSTEM_NAMESPACE: Final = "kube-system"
+"""Its UID stands for the cluster's: there is one in every cluster, and it is never made anew."""
 
 COLLECTIONS: Final[Mapping[str, tuple[str, str]]] = {
     "nodes": ("v1", "nodes"),
@@ -68,14 +70,19 @@ def see(cluster: Cluster) -> Seen:
                 objects[name] = cluster.list(path_of(api_version, plural)).items
             except (Forbidden, NotFound) as refusal:
                 warnings.append(f"{plural} could not be listed: {refusal}")
-    system = cluster.get(Ref(api_version="v1", kind="Namespace", name="kube-system"))
     return Seen(
         version=cluster.request("GET", "/version")["gitVersion"],
-        cluster_uid=system["metadata"]["uid"],
+        cluster_uid=cluster_uid(cluster),
         group_versions=tuple(sorted(group_versions)),
         objects=objects,
         warnings=tuple(warnings),
     )
+
+
+def cluster_uid(cluster: Cluster) -> str:
+    """What tells this cluster from any other."""
+    system = cluster.get(Ref(api_version="v1", kind="Namespace", name=SYSTEM_NAMESPACE))
+    return str(system["metadata"]["uid"])
 
 
 def inventory_of(seen: Seen, *, prometheus_url: str = "", metric_names: Iterable[str] = ()) -> Inventory:

@@ -4,26 +4,37 @@ What a run is about to create, on disk before it is created: after any crash the
 One JSON object a line. A line names an object and says `intended` or `removed`; the file is only ever appended to.
 """
 
+import fcntl
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TextIO
 
 from bench.cluster.objects import Ref
+from bench.errors import RunGoesOn
 
 INTENDED: Final = "intended"
 REMOVED: Final = "removed"
 
 
 class Journal:
-    """Appends to one journal; each line is on disk when the call returns. Raises `OSError` where it cannot be."""
+    """
+    Appends to one journal; each line is on disk when the call returns. Raises `OSError` where it cannot be.
+
+    Whoever holds it is at work: nobody else can open it as long as that process lives (`RunGoesOn`).
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("a+", encoding="utf-8")
+        try:
+            _lock(self._file, path)
+        except RunGoesOn:
+            self._file.close()
+            raise
         self._drop_torn_line()
 
     def __enter__(self) -> Self:
@@ -53,6 +64,23 @@ class Journal:
         self._file.write(json.dumps({"event": event, **asdict(ref)}) + "\n")
         self._file.flush()
         os.fsync(self._file.fileno())
+
+
+def _lock(file: TextIO, path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise RunGoesOn(f"The run of {path} goes on in another process. Wait for its end, or end it.") from None
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process that lives holds this journal."""
+    with path.open(encoding="utf-8") as file:
+        try:
+            _lock(file, path)
+        except RunGoesOn:
+            return True
+    return False
 
 
 def leftovers(path: Path) -> tuple[Ref, ...]:

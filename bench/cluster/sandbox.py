@@ -3,15 +3,15 @@
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from bench.cluster.client import Cluster
-from bench.cluster.journal import Journal, leftovers
+from bench.cluster.heartbeat import Heartbeat, lease_of
+from bench.cluster.journal import Journal
 from bench.cluster.objects import Object, Ref
 from bench.cluster.wait import wait_until_gone
-from bench.errors import ApiRefused, BenchError
+from bench.errors import ApiRefused, BenchError, Forbidden
 
 RUN_LABEL: Final = "bench.run-id"
 REMOVAL_SECONDS: Final = 120.0
@@ -35,6 +35,7 @@ class Sandbox:
     run_id: str
     left: list[Leftover] = field(default_factory=list)
     _created: list[Ref] = field(default_factory=list)
+    _heartbeat: Heartbeat | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -45,31 +46,30 @@ class Sandbox:
     def namespace(self, name: str) -> str:
         """A namespace of the run's own."""
         self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        if self._heartbeat is None:
+            self._heartbeat = Heartbeat(self.cluster, labelled(lease_of(name, self.run_id), self.run_id))
         return name
 
     def create(self, manifest: Mapping[str, Any]) -> Object:
         """Create one object, labelled (its pods too), named on disk before. Raises `Conflict` when it is there."""
         ref = Ref.of(manifest)
         self.journal.intend(ref)
+        # Before it is created: an interruption or a broken connection may come when the server has it already.
+        self._created.append(ref)
         try:
-            created = self.cluster.create(labelled(manifest, self.run_id))
-        except ApiRefused:
+            return self.cluster.create(labelled(manifest, self.run_id))
+        except (ApiRefused, Forbidden):
+            self._created.remove(ref)
             self.journal.removed(ref)
             raise
-        self._created.append(ref)
-        return created
 
     def remove(self, ref: Ref) -> None:
         """Remove one object now and wait until it is gone; one that stays is a leftover. Others' objects are let be."""
-        try:
-            found = self.cluster.find(ref)
-            if found is not None and is_ours(found, self.run_id):
-                self.cluster.delete(ref)
-                wait_until_gone(self.cluster, ref, within_seconds=REMOVAL_SECONDS)
-        except BenchError as error:
-            self.left.append(Leftover(ref=ref, reason=str(error)))
-        else:
+        left = remove(self.cluster, ref, run_id=self.run_id)
+        if left is None:
             self._forget(ref)
+        else:
+            self.left.append(left)
 
     def close(self) -> None:
         """Remove all that is left, the last first. What lies in a namespace of ours goes with the namespace."""
@@ -77,6 +77,8 @@ class Sandbox:
         for ref in reversed(list(self._created)):
             if ref.namespace not in namespaces:
                 self.remove(ref)
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
 
     def _forget(self, gone: Ref) -> None:
         within = [ref for ref in self._created if gone.kind == "Namespace" and ref.namespace == gone.name]
@@ -86,13 +88,16 @@ class Sandbox:
                 self._created.remove(ref)
 
 
-def remove_leftovers(cluster: Cluster, path: Path, *, run_id: str) -> tuple[Leftover, ...]:
-    """Remove what the journal of a run that is over still names. Returns what would not go."""
-    with Journal(path) as journal:
-        sandbox = Sandbox(cluster=cluster, journal=journal, run_id=run_id)
-        for ref in leftovers(path):
-            sandbox.remove(ref)
-    return tuple(sandbox.left)
+def remove(cluster: Cluster, ref: Ref, *, run_id: str) -> Leftover | None:
+    """Remove an object of this run and wait until it is gone; why it stays, if it does. Others' objects are let be."""
+    try:
+        found = cluster.find(ref)
+        if found is not None and is_ours(found, run_id):
+            cluster.delete(ref)
+            wait_until_gone(cluster, ref, within_seconds=REMOVAL_SECONDS)
+    except BenchError as error:
+        return Leftover(ref=ref, reason=str(error))
+    return None
 
 
 def is_ours(found: Mapping[str, Any], run_id: str) -> bool:

@@ -75,7 +75,9 @@ class Watch:
                 pause_seconds = min(2 * pause_seconds, 2.0)
 
     def _list(self, known: dict[str, Object]) -> Generator[Event, None, str]:
-        listing = self.cluster.list(self.path, label_selector=self.label_selector, field_selector=self.field_selector)
+        listing = self.cluster.list(
+            self.path, label_selector=self.label_selector, field_selector=self.field_selector, is_patient=False
+        )
         current = {_uid(item): item for item in listing.items}
         for uid in known.keys() - current.keys():
             yield self._event(Change.DELETED, known.pop(uid), relisted=True)

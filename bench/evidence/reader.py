@@ -53,6 +53,17 @@ def find_run(text: str, root: Path) -> Path:
     raise BadEvidence(f"There is no run {text!r}: neither {Path(text)} nor {root / text} has a {RUN_FILE}.")
 
 
+def read_record(folder: Path) -> RunRecord:
+    """
+    What ran, and on what; of a run that goes on as well.
+
+    Raises:
+        BadEvidence: the folder holds no run.
+
+    """
+    return _document(RunRecord, folder / RUN_FILE)
+
+
 def load_run(folder: Path) -> StoredRun:
     """
     The run in `folder`, with a warning for each thing that is not as it was written.
@@ -61,7 +72,7 @@ def load_run(folder: Path) -> StoredRun:
         BadEvidence: a document that does not fit its schema.
 
     """
-    record = _document(RunRecord, folder / RUN_FILE)
+    record = read_record(folder)
     warnings = list(tampered(folder))
     outcomes = [_document(Outcome, path) for path in sorted(folder.glob(f"*/{OUTCOME_FILE}"))]
     told = {outcome.scenario for outcome in outcomes}

@@ -13,6 +13,7 @@ from bench.model.check import Check
 from bench.model.inventory import Inventory
 from bench.model.measurement import Reading
 from bench.model.needs import Need
+from bench.model.rights import Right, distinct, made
 from bench.model.units import Unit
 
 
@@ -231,27 +232,25 @@ class Analysed(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Right:
-    """One verb on one resource that a scenario uses."""
-
-    verb: str
-    group: str
-    resource: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
     """What a scenario takes: time, accelerators, objects and rights; shown before anything is done."""
 
     duration_seconds: float
     accelerators: int = 0
     objects: tuple[str, ...] = ()
+    """Kinds that it makes, by their names; of those that Kubernetes does not bring such as ``rayjobs.ray.io``."""
     rights: tuple[Right, ...] = ()
+    """What it uses beside what making the objects takes."""
 
     @property
     def gpu_minutes(self) -> float:
         """Accelerators held times minutes."""
         return self.accelerators * self.duration_seconds / 60.0
+
+    @property
+    def all_rights(self) -> tuple[Right, ...]:
+        """Those said, and those that making the objects takes. Raises ValueError for a kind that is not known."""
+        return distinct((*self.rights, *(right for kind in self.objects for right in made(kind))))
 
 
 @runtime_checkable

@@ -11,9 +11,11 @@ from bench.cluster import service_proxy
 from bench.cluster.client import Cluster
 from bench.cluster.inventory import inventory_of, see
 from bench.cluster.objects import Object
+from bench.cluster.rights import INVENTORY_RIGHTS, proxied_service
 from bench.errors import Unreachable
 from bench.metrics.prometheus import Prometheus
 from bench.model.inventory import Inventory
+from bench.model.rights import Rights
 from bench.targets import Target
 
 FIRST_SCRAPE_SECONDS: Final = 90.0
@@ -28,6 +30,8 @@ class OpenTarget:
     cluster: Cluster
     prometheus: Prometheus | None
     inventory: Inventory
+    own_rights: Rights = ()
+    """What the bench itself uses on this target, whatever the scenario."""
 
 
 @contextlib.contextmanager
@@ -40,7 +44,8 @@ def opened(target: Target) -> Iterator[OpenTarget]:
     with contextlib.ExitStack() as closing:
         cluster = closing.enter_context(Cluster.open(kubeconfig=target.kubeconfig, context=target.context))
         seen = see(cluster)
-        prometheus = _prometheus_of(target, cluster, seen.objects["services"])
+        service = None if target.prometheus_url else find_prometheus(seen.objects["services"])
+        prometheus = _prometheus_of(target, cluster, service)
         names: Iterable[str] = ()
         if prometheus is not None:
             closing.enter_context(prometheus)
@@ -52,7 +57,13 @@ def opened(target: Target) -> Iterator[OpenTarget]:
                 prometheus = None
         url = prometheus.url if prometheus else ""
         inventory = inventory_of(seen, prometheus_url=url, metric_names=names)
-        yield OpenTarget(target=target, cluster=cluster, prometheus=prometheus, inventory=inventory)
+        yield OpenTarget(
+            target=target,
+            cluster=cluster,
+            prometheus=prometheus,
+            inventory=inventory,
+            own_rights=(*INVENTORY_RIGHTS, *((proxied_service(*service),) if service else ())),
+        )
 
 
 def _names(prometheus: Prometheus, *, has_exporter: bool) -> Iterable[str]:
@@ -72,13 +83,12 @@ def _runs_exporter(daemon_sets: Iterable[Object]) -> bool:
     return any("dcgm-exporter" in each["image"] for each in containers)
 
 
-def _prometheus_of(target: Target, cluster: Cluster, services: Iterable[Object]) -> Prometheus | None:
+def _prometheus_of(target: Target, cluster: Cluster, service: tuple[str, str, str] | None) -> Prometheus | None:
     if target.prometheus_url:
         return Prometheus(target.prometheus_url)
-    found = find_prometheus(services)
-    if found is None:
+    if service is None:
         return None
-    namespace, name, port = found
+    namespace, name, port = service
     url = service_proxy.service_url(cluster, namespace=namespace, name=name, port=port)
     return Prometheus(url, session=service_proxy.session(cluster))
 

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,11 +13,21 @@ import kubernetes.client
 
 from bench.cluster.client import Cluster
 
-RESOURCES = [
-    {"name": "namespaces", "kind": "Namespace", "namespaced": False, "verbs": ["get"]},
-    {"name": "pods", "kind": "Pod", "namespaced": True, "verbs": ["get"]},
+VERBS = ["create", "delete", "get", "list", "watch"]
+CORE = [
+    {"name": "namespaces", "kind": "Namespace", "namespaced": False, "verbs": VERBS},
+    {"name": "pods", "kind": "Pod", "namespaced": True, "verbs": VERBS},
     {"name": "pods/status", "kind": "Pod", "namespaced": True, "verbs": ["get"]},
 ]
+LEASES = [{"name": "leases", "kind": "Lease", "namespaced": True, "verbs": VERBS}]
+COORDINATION = "coordination.k8s.io/v1"
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+DISCOVERY = {
+    "/api/v1": {"resources": CORE},
+    f"/apis/{COORDINATION}": {"resources": LEASES},
+    "/apis": {"groups": [{"name": "coordination.k8s.io", "preferredVersion": {"groupVersion": COORDINATION}}]},
+}
+COLLECTIONS = ("namespaces", "pods", "leases")
 
 
 class FakeApi:
@@ -34,6 +45,10 @@ class FakeApi:
         """Objects that do not go when they are deleted."""
         self.denied: set[str] = set()
         """Methods for which this user has no right."""
+        self.lacking: set[tuple[str, str]] = set()
+        """Verbs and resources to which a review says no."""
+        self.busy_for = 0
+        """So many requests are answered with 429."""
 
     def put(self, path: str, body: dict[str, Any], change: str = "ADDED") -> dict[str, Any]:
         with self.changed:
@@ -83,6 +98,10 @@ class Handler(BaseHTTPRequestHandler):
         self.body = json.loads(self.rfile.read(length) or b"{}")
         url = urlsplit(self.path)
         self.api.requests.append((self.command, url.path))
+        if self.api.busy_for:
+            self.api.busy_for -= 1
+            self.refuse(429, "The apiserver is shutting down, please try again later.")
+            return None
         if self.command in self.api.denied:
             self.refuse(403, 'namespaces is forbidden: User "u" cannot create resource "namespaces"')
             return None
@@ -92,20 +111,20 @@ class Handler(BaseHTTPRequestHandler):
         if (asked := self.asked()) is None:
             return
         path, query = asked
-        if path == "/api/v1":
-            self.answer(200, {"resources": RESOURCES})
+        if path in DISCOVERY:
+            self.answer(200, DISCOVERY[path])
         elif "watch" in query:
-            self.watch(path, int(query["resourceVersion"][0]), query.get("fieldSelector", [""])[0])
-        elif path.rsplit("/", 1)[1] in ("namespaces", "pods"):
-            wanted = query.get("fieldSelector", [""])[0]
-            items = [o for p, o in self.api.objects.items() if p.rsplit("/", 1)[0] == path and selected(o, wanted)]
+            self.watch(path, int(query["resourceVersion"][0]), Selected.of(query))
+        elif path.rsplit("/", 1)[1] in COLLECTIONS:
+            wanted = Selected.of(query)
+            items = [o for p, o in self.api.objects.items() if lies_in(path, p) and wanted.takes(o)]
             self.answer(200, {"metadata": {"resourceVersion": str(self.api.version)}, "items": items})
         elif path in self.api.objects:
             self.answer(200, self.api.objects[path])
         else:
             self.refuse(404, f"{path} not found")
 
-    def watch(self, path: str, version: int, wanted: str) -> None:
+    def watch(self, path: str, version: int, wanted: "Selected") -> None:
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -115,7 +134,7 @@ class Handler(BaseHTTPRequestHandler):
                     self.line("ERROR", {"code": 410, "message": "too old resource version"})
                     break
                 for at, change, found in [e for e in self.api.events if e[0] > version]:
-                    if found["metadata"]["uid"].startswith(f"uid-of-{path}/") and selected(found, wanted):
+                    if lies_in(path, found["metadata"]["uid"].removeprefix("uid-of-")) and wanted.takes(found):
                         self.line(change, found)
                     version = at
                 self.api.changed.wait(30)
@@ -128,11 +147,29 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         if (asked := self.asked()) is None:
             return
+        if asked[0] == REVIEWS:
+            self.review()
+            return
         path = f"{asked[0]}/{self.body['metadata']['name']}"
         if path in self.api.objects:
             self.refuse(409, f"{path} already exists")
         else:
             self.answer(201, self.api.put(path, self.body))
+
+    def review(self) -> None:
+        wanted = self.body["spec"]["resourceAttributes"]
+        resource = "/".join(filter(None, (wanted["resource"], wanted.get("subresource"))))
+        self.answer(201, {"status": {"allowed": (wanted["verb"], resource) not in self.api.lacking}})
+
+    def do_PATCH(self) -> None:
+        if (asked := self.asked()) is None:
+            return
+        found = self.api.objects.get(asked[0])
+        if found is None:
+            self.refuse(404, f"{asked[0]} not found")
+        else:
+            changed = {**found, "spec": {**found.get("spec", {}), **self.body["spec"]}}
+            self.answer(200, self.api.put(asked[0], changed, "MODIFIED"))
 
     def do_DELETE(self) -> None:
         if (asked := self.asked()) is None:
@@ -144,8 +181,33 @@ class Handler(BaseHTTPRequestHandler):
         self.answer(200, {"status": "Success"})
 
 
-def selected(found: dict[str, Any], field_selector: str) -> bool:
-    return not field_selector or field_selector == f"metadata.name={found['metadata']['name']}"
+@dataclass(frozen=True)
+class Selected:
+    """What a request's selectors let through."""
+
+    name: str
+    label: str
+
+    @classmethod
+    def of(cls, query: dict[str, list[str]]) -> "Selected":
+        name = query.get("fieldSelector", [""])[0].removeprefix("metadata.name=")
+        return cls(name=name, label=query.get("labelSelector", [""])[0])
+
+    def takes(self, found: dict[str, Any]) -> bool:
+        labels = found["metadata"].get("labels") or {}
+        key, equals, value = self.label.partition("=")
+        is_labelled = not key or (labels.get(key) == value if equals else key in labels)
+        return is_labelled and self.name in ("", found["metadata"]["name"])
+
+
+def lies_in(collection: str, path: str) -> bool:
+    """Whether an object lies in a collection: of one namespace, or of all."""
+    place, _, _ = path.rpartition("/")
+    root, plural = collection.rsplit("/", 1)
+    in_any_namespace = plural != "namespaces" and "/namespaces/" not in collection
+    return place == collection or (
+        in_any_namespace and place.startswith(f"{root}/namespaces/") and place.endswith(f"/{plural}")
+    )
 
 
 @contextmanager

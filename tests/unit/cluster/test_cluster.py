@@ -1,16 +1,26 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.cluster.client import Cluster
-from bench.cluster.journal import Journal, leftovers
+from bench.cluster.journal import Journal, is_held, leftovers
 from bench.cluster.objects import Ref
-from bench.cluster.sandbox import RUN_LABEL, Sandbox, remove_leftovers
+from bench.cluster.sandbox import RUN_LABEL, Sandbox
 from bench.cluster.wait import wait_until, wait_until_gone
 from bench.cluster.watch import Change, Watch
-from bench.errors import Conflict, DeadlineExceeded, Forbidden, NoSuchContext, NotFound, Unreachable
+from bench.errors import (
+    ApiRefused,
+    Conflict,
+    DeadlineExceeded,
+    Forbidden,
+    NoSuchContext,
+    NotFound,
+    RunGoesOn,
+    Unreachable,
+)
 from tests.unit.cluster.fake_api import FakeApi, serving
 
 NAMESPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "mine"}}
@@ -169,29 +179,46 @@ def test_an_object_that_was_there_before_is_not_taken_for_ours(
     assert "/api/v1/namespaces/mine" in api.objects
 
 
-def test_after_a_crash_the_journal_leads_to_what_was_left(api: FakeApi, cluster: Cluster, tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    with Journal(path) as journal:
-        Sandbox(cluster=cluster, journal=journal, run_id="r1").namespace("mine")
-    with path.open("a") as crashed:
-        crashed.write('{"event": "inten')
+def test_what_an_interruption_overtook_is_removed_all_the_same(
+    api: FakeApi, cluster: Cluster, journal: Journal
+) -> None:
+    """The server has it, and the answer never came."""
+    sandbox = Sandbox(cluster=cluster, journal=journal, run_id="r1")
+    create = cluster.create
 
-    left = remove_leftovers(cluster, path, run_id="r1")
+    def interrupted(manifest: Mapping[str, Any], *, dry_run: bool = False) -> Any:
+        create(manifest, dry_run=dry_run)
+        raise KeyboardInterrupt
 
-    assert left == ()
+    cluster.create = interrupted  # type: ignore[method-assign]
+    with sandbox, pytest.raises(KeyboardInterrupt):
+        sandbox.namespace("mine")
+
     assert api.objects == {}
-    assert leftovers(path) == ()
 
 
-def test_a_namesake_of_another_run_is_let_be(api: FakeApi, cluster: Cluster, tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    api.put("/api/v1/namespaces/mine", NAMESPACE)
-    with Journal(path) as journal:
-        journal.intend(Ref.of(NAMESPACE))
+def test_a_journal_is_held_by_one_process_at_a_time(journal: Journal) -> None:
+    assert is_held(journal.path)
+    with pytest.raises(RunGoesOn, match="goes on in another process"):
+        Journal(journal.path)
 
-    remove_leftovers(cluster, path, run_id="r1")
+    journal.close()
 
-    assert "/api/v1/namespaces/mine" in api.objects
+    assert not is_held(journal.path)
+
+
+def test_a_patient_client_waits_for_a_server_that_is_shutting_down(api: FakeApi, cluster: Cluster) -> None:
+    cluster.patience_seconds = 10.0
+    api.busy_for = 2
+
+    assert cluster.find(Ref.of(POD)) is None
+
+
+def test_without_patience_a_busy_server_is_told_at_once(api: FakeApi, cluster: Cluster) -> None:
+    api.busy_for = 1
+
+    with pytest.raises(ApiRefused, match="shutting down"):
+        cluster.find(Ref.of(POD))
 
 
 def test_waiting_for_an_object_that_is_gone_returns_at_once(cluster: Cluster) -> None:

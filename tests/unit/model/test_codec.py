@@ -12,7 +12,8 @@ from bench.model.check import Basis, CheckResult, Kind
 from bench.model.codec import BadDocument, from_json, to_json
 from bench.model.evidence import Artifact, Fidelity, Outcome, Plan, RunRecord, Step, run_verdict
 from bench.model.inventory import Device, Inventory, Node
-from bench.model.scenario import Footprint, Right
+from bench.model.rights import Right
+from bench.model.scenario import Footprint
 from bench.model.verdict import Verdict
 
 NOW = datetime(2026, 1, 1, 12, 0, 0, 250000, tzinfo=UTC)
