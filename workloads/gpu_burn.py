@@ -13,6 +13,7 @@ Known flaw: on the CPU the duty cycle is kept by CPU time, and one thread can us
 """
 
 import argparse
+import ctypes
 import importlib
 import json
 import os
@@ -21,7 +22,7 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -35,6 +36,18 @@ CPU_MEMORY_VARIABLE = "DEVICE_BYTES_PER_CPU_BYTE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """So long at this duty cycle, holding so much memory of the device."""
+
+    seconds: float
+    duty_ratio: float
+    memory_bytes: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g}:{self.duty_ratio:g}:{self.memory_bytes}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GpuBurn:
     """A Deployment of burning pods, one device each."""
 
@@ -44,34 +57,18 @@ class GpuBurn:
     occupancy_ratio: float = 1.0
     memory_bytes: int = 0
     seconds: float = 86400.0
+    steps: tuple[Step, ...] = ()
+    """One after the other instead of one duty cycle and one size of memory."""
+    begin_utc_seconds: float = 0.0
+    """When the first step is due; who comes later leaves out what is over, so that pods keep step with each other."""
     image: str = "nvcr.io/nvidia/pytorch:25.08-py3"
     resource: str = "nvidia.com/gpu"
 
     def manifests(self) -> list[dict[str, Any]]:
         """A ConfigMap with this file, and the Deployment that runs it."""
         labels = {"app.kubernetes.io/name": self.name}
-        command = ["python3", "/workload/gpu_burn.py", f"--seconds={self.seconds:g}"]
-        command += [f"--duty-ratio={self.duty_ratio:g}", f"--occupancy-ratio={self.occupancy_ratio:g}"]
-        command += [f"--memory-bytes={self.memory_bytes}"]
-        container = {
-            "name": "burn",
-            "image": self.image,
-            "command": command,
-            "resources": {"limits": {self.resource: 1}},
-            "volumeMounts": [{"name": "program", "mountPath": "/workload", "readOnly": True}],
-        }
-        pod = {
-            "terminationGracePeriodSeconds": 5,
-            "containers": [container],
-            "volumes": [{"name": "program", "configMap": {"name": self.name}}],
-        }
         return [
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": self.name, "labels": labels},
-                "data": {"gpu_burn.py": Path(__file__).read_text(encoding="utf-8")},
-            },
+            self.program(),
             {
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
@@ -79,10 +76,40 @@ class GpuBurn:
                 "spec": {
                     "replicas": self.replicas,
                     "selector": {"matchLabels": labels},
-                    "template": {"metadata": {"labels": labels}, "spec": pod},
+                    "template": {"metadata": {"labels": labels}, "spec": self.pod_spec()},
                 },
             },
         ]
+
+    def program(self) -> dict[str, Any]:
+        """The ConfigMap with this file."""
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": self.name, "labels": {"app.kubernetes.io/name": self.name}},
+            "data": {"gpu_burn.py": Path(__file__).read_text(encoding="utf-8")},
+        }
+
+    def pod_spec(self) -> dict[str, Any]:
+        """A pod that runs the program on one device."""
+        command = ["python3", "/workload/gpu_burn.py", f"--occupancy-ratio={self.occupancy_ratio:g}"]
+        if self.steps:
+            command += [f"--steps={','.join(map(str, self.steps))}", f"--begin-utc={self.begin_utc_seconds:.3f}"]
+        else:
+            command += [f"--seconds={self.seconds:g}", f"--duty-ratio={self.duty_ratio:g}"]
+            command += [f"--memory-bytes={self.memory_bytes}"]
+        container = {
+            "name": "burn",
+            "image": self.image,
+            "command": command,
+            "resources": {"limits": {self.resource: 1}},
+            "volumeMounts": [{"name": "program", "mountPath": "/workload", "readOnly": True}],
+        }
+        return {
+            "terminationGracePeriodSeconds": 5,
+            "containers": [container],
+            "volumes": [{"name": "program", "configMap": {"name": self.name}}],
+        }
 
 
 # --------------------------------------------------------------------------------------------- the program
@@ -271,30 +298,103 @@ class Rhythm:
         return self.period_seconds * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
 
 
+@dataclass(slots=True)
+class Burning:
+    """The work on one device, step after step, verified about once a second of it and at the end."""
+
+    backend: Backend
+    products: Products
+    stopped: threading.Event
+    busy_seconds: float = 0.0
+    count: int = 0
+    worst_error_ratio: float = 0.0
+    _unverified: int = 0
+    _verified_at: float = field(default_factory=time.monotonic)
+
+    def run(self, rhythm: Rhythm, until: float) -> None:
+        """Until that time of the monotonic clock, or until somebody asks to stop."""
+        while not self.stopped.is_set() and time.monotonic() < until:
+            began, period = time.monotonic(), rhythm.next_period_seconds()
+            self._work(period * rhythm.duty_ratio)
+            if self._unverified and time.monotonic() - self._verified_at > 1.0:
+                self.verify()
+            self.stopped.wait(max(0.0, min(period - (time.monotonic() - began), until - time.monotonic())))
+
+    def _work(self, seconds: float) -> None:
+        started = self.backend.busy_seconds()
+        while self.backend.busy_seconds() - started < seconds:
+            self.products.multiply(self.products.burst)
+            self._unverified += self.products.burst
+            self.count += self.products.burst
+        self.busy_seconds += self.backend.busy_seconds() - started
+
+    def verify(self) -> None:
+        """The last product, against its factors."""
+        self.worst_error_ratio = max(self.worst_error_ratio, self.products.error_ratio())
+        self._unverified, self._verified_at = 0, time.monotonic()
+
+
 def burn(backend: Backend, products: Products, rhythm: Rhythm, seconds: float, stopped: threading.Event) -> BurnResult:
-    """Until the time is over or somebody asks to stop; verified about once a second and at the end."""
+    """One duty cycle until the time is over or somebody asks to stop."""
     began = time.monotonic()
-    busy, count, worst, verified_at = 0.0, 0, 0.0, began
-    while not stopped.is_set() and time.monotonic() - began < seconds:
-        period_began, period = time.monotonic(), rhythm.next_period_seconds()
-        started = backend.busy_seconds()
-        while backend.busy_seconds() - started < period * rhythm.duty_ratio:
-            products.multiply(products.burst)
-            count += products.burst
-        busy += backend.busy_seconds() - started
-        if time.monotonic() - verified_at > 1.0:
-            worst, verified_at = max(worst, products.error_ratio()), time.monotonic()
-        stopped.wait(max(0.0, period - (time.monotonic() - period_began)))
-    worst = max(worst, products.error_ratio())
+    burning = Burning(backend, products, stopped)
+    burning.run(rhythm, began + seconds)
+    return result_of(burning, time.monotonic() - began)
+
+
+def play(burning: Burning, steps: "tuple[Step, ...]", begin_utc_seconds: float) -> BurnResult:
+    """The steps, each told as it begins; those that are over by then are left out."""
+    began = time.monotonic()
+    due = began + (begin_utc_seconds - time.time() if begin_utc_seconds else 0.0)
+    burning.run(Rhythm(duty_ratio=0.0), due)
+    for step in steps:
+        due += step.seconds
+        if burning.stopped.is_set() or time.monotonic() >= due:
+            continue
+        held = burning.backend.hold(step.memory_bytes) if step.memory_bytes else None
+        tell(utc_seconds=time.time(), duty_ratio=step.duty_ratio, memory_bytes=step.memory_bytes)
+        burning.run(Rhythm(duty_ratio=step.duty_ratio), due)
+        del held
+    tell(utc_seconds=time.time(), duty_ratio=0.0, memory_bytes=0)
+    return result_of(burning, time.monotonic() - began)
+
+
+def result_of(burning: Burning, seconds: float) -> BurnResult:
+    """What was done by now; the last product is verified."""
+    burning.verify()
     return BurnResult(
-        backend=backend.name,
-        seconds=time.monotonic() - began,
-        busy_seconds=busy,
-        products=count,
-        floating_point_operations=count * products.operations_each,
-        largest_error_ratio=worst,
-        verified=worst <= ERROR_BOUND_RATIO,
+        backend=burning.backend.name,
+        seconds=seconds,
+        busy_seconds=burning.busy_seconds,
+        products=burning.count,
+        floating_point_operations=burning.count * burning.products.operations_each,
+        largest_error_ratio=burning.worst_error_ratio,
+        verified=burning.worst_error_ratio <= ERROR_BOUND_RATIO,
     )
+
+
+def tell(**facts: object) -> None:
+    """One JSON line."""
+    sys.stdout.write(json.dumps(facts) + "\n")
+    sys.stdout.flush()
+
+
+def seen_devices() -> list[str]:
+    """The UUIDs of the devices that NVML shows here, by the library itself: images need no binding for it."""
+    try:
+        library = ctypes.CDLL("libnvidia-ml.so.1")
+    except OSError:
+        return []
+    count, handle, text = ctypes.c_uint(), ctypes.c_void_p(), ctypes.create_string_buffer(96)
+    if library.nvmlInit_v2() or library.nvmlDeviceGetCount_v2(ctypes.byref(count)):
+        return []
+    found = []
+    for index in range(count.value):
+        if library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(index), ctypes.byref(handle)):
+            continue  # a device that is lost or not ours
+        if not library.nvmlDeviceGetUUID(handle, text, ctypes.c_uint(len(text))):
+            found.append(text.value.decode())
+    return found
 
 
 def _ratio(text: str) -> float:
@@ -304,12 +404,25 @@ def _ratio(text: str) -> float:
     return value
 
 
+def _steps(text: str) -> tuple[Step, ...]:
+    try:
+        parts = [each.split(":") for each in text.split(",")]
+        return tuple(
+            Step(seconds=float(seconds), duty_ratio=_ratio(duty), memory_bytes=int(memory))
+            for seconds, duty, memory in parts
+        )
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: SECONDS:DUTY:BYTES,... is needed") from error
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Matrix products of a known intensity on one device.")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--duty-ratio", type=_ratio, default=1.0, help="share of the time in which the device works")
     parser.add_argument("--occupancy-ratio", type=_ratio, default=1.0, help="share of the device that works then")
     parser.add_argument("--memory-bytes", type=int, default=0, help="device memory to hold beside the matrices")
+    parser.add_argument("--steps", type=_steps, default=(), help="SECONDS:DUTY:BYTES,... instead of one duty cycle")
+    parser.add_argument("--begin-utc", type=float, default=0.0, help="when the first step is due, UTC seconds")
     parser.add_argument("--edge", type=int, default=128, help="rows of each matrix; one block of a multiprocessor")
     return parser.parse_args(arguments)
 
@@ -321,12 +434,16 @@ def main(arguments: list[str]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     stopped = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stopped.set())
+    tell(utc_seconds=time.time(), devices=seen_devices())
     backend = find_backend(dict(os.environ))
-    sys.stdout.write(f"{backend.name}: {chosen.seconds:g} s at duty {chosen.duty_ratio:g}\n")
-    sys.stdout.flush()
     held = backend.hold(chosen.memory_bytes) if chosen.memory_bytes else None
     products = Products(backend, edge=chosen.edge, occupancy_ratio=chosen.occupancy_ratio)
-    result = burn(backend, products, Rhythm(duty_ratio=chosen.duty_ratio), chosen.seconds, stopped)
+    if chosen.steps:
+        result = play(Burning(backend, products, stopped), chosen.steps, chosen.begin_utc)
+    else:
+        sys.stdout.write(f"{backend.name}: {chosen.seconds:g} s at duty {chosen.duty_ratio:g}\n")
+        sys.stdout.flush()
+        result = burn(backend, products, Rhythm(duty_ratio=chosen.duty_ratio), chosen.seconds, stopped)
     del held
     gigaflops = result.floating_point_operations / result.seconds / 1e9 if result.seconds else 0.0
     sys.stdout.write(f"{gigaflops:.3f} GFLOP/s over {result.seconds:.2f} s, {result.products} products\n")

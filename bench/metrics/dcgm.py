@@ -39,6 +39,15 @@ FIELDS: Final[Mapping[int, Field]] = {
     for field in (
         Field(id=100, names=("DCGM_FI_DEV_SM_CLOCK",), measurement="gpu_sm_clock_hertz", unit=Unit.HERTZ, factor=1e6),
         Field(
+            id=101, names=("DCGM_FI_DEV_MEM_CLOCK",), measurement="gpu_memory_clock_hertz", unit=Unit.HERTZ, factor=1e6
+        ),
+        Field(
+            id=140,
+            names=("DCGM_FI_DEV_MEMORY_TEMP",),
+            measurement="gpu_memory_temperature_celsius",
+            unit=Unit.CELSIUS,
+        ),
+        Field(
             id=150,
             names=("DCGM_FI_DEV_GPU_TEMP", "DCGM_FI_DEV_GPU_TEMP_CELSIUS"),
             measurement="gpu_temperature_celsius",
@@ -66,6 +75,13 @@ FIELDS: Final[Mapping[int, Field]] = {
             factor=0.01,
         ),
         Field(
+            id=204,
+            names=("DCGM_FI_DEV_MEM_COPY_UTIL",),
+            measurement="gpu_memory_busy_time_ratio",
+            unit=Unit.RATIO,
+            factor=0.01,
+        ),
+        Field(
             id=251,
             names=("DCGM_FI_DEV_FB_FREE",),
             measurement="gpu_memory_free_bytes",
@@ -80,9 +96,34 @@ FIELDS: Final[Mapping[int, Field]] = {
             factor=_MEBIBYTE,
         ),
         Field(
+            id=253,
+            names=("DCGM_FI_DEV_FB_RESERVED",),
+            measurement="gpu_memory_reserved_bytes",
+            unit=Unit.BYTES,
+            factor=_MEBIBYTE,
+        ),
+        Field(
             id=1001,
             names=("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM_FI_PROF_GR_ENGINE_UTIL_RATIO"),
             measurement="gpu_engine_active_ratio",
+            unit=Unit.RATIO,
+        ),
+        Field(
+            id=1002,
+            names=("DCGM_FI_PROF_SM_ACTIVE", "DCGM_FI_PROF_SM_UTIL_RATIO"),
+            measurement="gpu_sm_active_ratio",
+            unit=Unit.RATIO,
+        ),
+        Field(
+            id=1004,
+            names=("DCGM_FI_PROF_PIPE_TENSOR_ACTIVE", "DCGM_FI_PROF_PIPE_TENSOR_UTIL_RATIO"),
+            measurement="gpu_tensor_active_ratio",
+            unit=Unit.RATIO,
+        ),
+        Field(
+            id=1005,
+            names=("DCGM_FI_PROF_DRAM_ACTIVE", "DCGM_FI_PROF_DRAM_UTIL_RATIO"),
+            measurement="gpu_memory_active_ratio",
             unit=Unit.RATIO,
         ),
     )

@@ -126,6 +126,13 @@ class Holders(Protocol):
         """One a pod and device."""
 
 
+class ClockReadings(Protocol):
+    """Clocks that are being compared."""
+
+    def readings(self) -> Iterable[Reading]:
+        """How far each is ahead of this machine's, and within which bound."""
+
+
 class Rig(Protocol):
     """All that a scenario may touch during one run; what it makes is gone when the scenario is over."""
 
@@ -205,6 +212,15 @@ class Rig(Protocol):
 
     def poll_metric(self, asked: ScaledMetric, *, namespace: str, hertz: float) -> Poll:
         """The metrics API, asked as the autoscaler asks it."""
+
+    def clocks(self) -> ClockReadings:
+        """Clocks of the API server and of Prometheus against this machine's, asked from now on."""
+
+    def exporters(self) -> Iterable[Reading]:
+        """What each exporter of device metrics is told to do, and what its text declares."""
+
+    def device_samples(self, *, start_seconds: float, end_seconds: float) -> Iterable[Reading]:
+        """Of every known metric of devices, all samples that Prometheus has stored, in base units."""
 
     def samples(self, selector: str, *, name: str, start_seconds: float, end_seconds: float) -> tuple[Reading, ...]:
         """The samples of a selector that Prometheus has stored."""

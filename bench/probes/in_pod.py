@@ -3,24 +3,30 @@ The program of a probe pod: what NVML says of every device of this node, and wha
 JSON lines on standard output.
 
 NVML is read ten times a second and the exporter's text five times, each with the time of the reading on this node's
-clock; what was read in one second is one line. It needs nothing but the standard library and pynvml, so that a pod
-that runs it costs less than one hundredth of a core a device.
+clock; what was read in one second is one line. How far the API server's clock is ahead of the node's is told beside it
+with its bounds, and how much CPU time the program itself has used. It needs nothing but the standard library and
+pynvml, so that a pod that runs it costs less than one hundredth of a core a device.
 """
 
 import argparse
 import contextlib
 import http.client
 import json
+import os
 import re
 import signal
+import ssl
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pynvml
+
+from bench.probes.second_hand import SecondHand
 
 NVML_HERTZ: Final = 10.0
 EXPORTER_HERTZ: Final = 5.0
@@ -29,15 +35,30 @@ REPORT_SECONDS: Final = 1.0
 Sample = list[Any]
 """UTC seconds, then one value a column."""
 
-COLUMNS: Final = ("utc_seconds", "uuid", "busy_percent", "memory_used_bytes", "power_milliwatts", "energy_millijoules")
+COLUMNS: Final = (
+    "utc_seconds",
+    "uuid",
+    "busy_percent",
+    "memory_used_bytes",
+    "power_milliwatts",
+    "energy_millijoules",
+    "temperature_celsius",
+    "sm_clock_megahertz",
+)
+CLOCK_QUESTIONS: Final = 16
+"""About a second apart; ten of them reach the length of a round trip."""
+CLOCK_REST_SECONDS: Final = 30.0
+"""Between two questions after that: what a clock drifts in it is less than a round trip."""
+API_CERTIFICATE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/ca.crt")
 _LINE: Final = re.compile(r'^(?P<name>\w+)\{[^}]*?UUID="(?P<uuid>[^"]+)"[^}]*\} (?P<value>\S+)$', re.MULTILINE)
 
 
 class Teller:
     """Gathers samples of several threads, and writes them once a second."""
 
-    def __init__(self, write: Callable[[str], object]) -> None:
+    def __init__(self, write: Callable[[str], object], second_hand: SecondHand | None = None) -> None:
         self._write = write
+        self._second_hand = second_hand or SecondHand()
         self._lock = threading.Lock()
         self._device: list[Sample] = []
         self._exporter: list[Sample] = []
@@ -57,8 +78,12 @@ class Teller:
         with self._lock:
             device, self._device = self._device, []
             exporter, self._exporter = self._exporter, []
-        if device or exporter:
-            self._write(json.dumps({"device": device, "exporter": exporter}, separators=(",", ":")) + "\n")
+        if not device and not exporter:
+            return
+        told: dict[str, Any] = {"device": device, "exporter": exporter, "cpu_seconds": time.process_time()}
+        if self._second_hand.is_known:
+            told["clock"] = [self._second_hand.middle_seconds, self._second_hand.bound_seconds]
+        self._write(json.dumps(told, separators=(",", ":")) + "\n")
 
 
 class Ticks:
@@ -90,6 +115,7 @@ class Devices:
             "columns": COLUMNS,
             "driver_version": pynvml.nvmlSystemGetDriverVersion(),
             "devices": {uuid: pynvml.nvmlDeviceGetName(handle) for uuid, handle in self._handles.items()},
+            "memory_total_bytes": {uuid: _ask(_memory_total, handle) for uuid, handle in self._handles.items()},
             "utc_seconds": time.time(),
             "monotonic_seconds": time.monotonic(),
         }
@@ -102,12 +128,34 @@ class Devices:
                 [
                     at,
                     uuid,
-                    _ask(lambda each: pynvml.nvmlDeviceGetUtilizationRates(each).gpu, handle),
-                    _ask(lambda each: pynvml.nvmlDeviceGetMemoryInfo(each, version=pynvml.nvmlMemory_v2).used, handle),
+                    _ask(_busy, handle),
+                    _ask(_memory_used, handle),
                     _ask(pynvml.nvmlDeviceGetPowerUsage, handle),
                     _ask(pynvml.nvmlDeviceGetTotalEnergyConsumption, handle),
+                    _ask(_temperature, handle),
+                    _ask(_sm_clock, handle),
                 ]
             )
+
+
+def _busy(handle: Any) -> int:
+    return int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+
+
+def _memory_used(handle: Any) -> int:
+    return int(pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2).used)
+
+
+def _memory_total(handle: Any) -> int:
+    return int(pynvml.nvmlDeviceGetMemoryInfo(handle, version=pynvml.nvmlMemory_v2).total)
+
+
+def _temperature(handle: Any) -> int:
+    return int(pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU))
+
+
+def _sm_clock(handle: Any) -> int:
+    return int(pynvml.nvmlDeviceGetClockInfo(handle, pynvml.NVML_CLOCK_SM))
 
 
 def _ask(call: Callable[[Any], int], handle: Any) -> int | None:
@@ -152,6 +200,41 @@ class Exporter:
             self._connection = None
 
 
+class ApiClock:
+    """The API server's clock, asked without credentials: the date of its answer is all that is read."""
+
+    def __init__(self, second_hand: SecondHand, environment: Mapping[str, str]) -> None:
+        self._second_hand = second_hand
+        self._host = environment.get("KUBERNETES_SERVICE_HOST", "")
+        self._port = int(environment.get("KUBERNETES_SERVICE_PORT", "443"))
+
+    def follow(self, stop: threading.Event) -> None:
+        """Until stopped; where there is no API server to reach, the clock stays unknown."""
+        if not self._host or not API_CERTIFICATE.exists():
+            return
+        wait, asked = 0.0, 0
+        while not stop.wait(wait):
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                self._ask()
+            asked += 1
+            now = time.time()
+            rest = 0.5 if asked < CLOCK_QUESTIONS else CLOCK_REST_SECONDS
+            wait = max(0.0, self._second_hand.next_question_seconds(now, rest) - now)
+
+    def _ask(self) -> None:
+        """A connection for each question: one that is kept for long is closed by the other side."""
+        context = ssl.create_default_context(cafile=str(API_CERTIFICATE))
+        connection = http.client.HTTPSConnection(self._host, self._port, timeout=2.0, context=context)
+        try:
+            connection.connect()
+            before = time.time()
+            connection.request("GET", "/livez")
+            answer = connection.getresponse()
+            self._second_hand.hear(before, time.time(), answer.headers.get("Date", ""))
+        finally:
+            connection.close()
+
+
 def parse(text: str, names: frozenset[str]) -> dict[str, dict[str, float]]:
     """Of an exporter's text the metrics of these names, by name and UUID."""
     found: dict[str, dict[str, float]] = {}
@@ -173,7 +256,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(json.dumps({"error": f"NVML: {error}"}), flush=True)  # noqa: T201 (the program's output)
         return 3
     print(json.dumps(devices.describe()), flush=True)  # noqa: T201
-    teller = Teller(_write_out)
+    second_hand = SecondHand()
+    teller = Teller(_write_out, second_hand)
     limit = threading.Timer(arguments.seconds, stop.set)
     limit.daemon = True
     limit.start()
@@ -182,6 +266,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         exporter = Exporter(arguments.exporter, arguments.metric)
         work.append((EXPORTER_HERTZ, lambda: exporter.read(teller)))
     threads = [threading.Thread(target=Ticks(stop).run, args=each, daemon=True) for each in work]
+    threads.append(threading.Thread(target=ApiClock(second_hand, os.environ).follow, args=(stop,), daemon=True))
     for thread in threads:
         thread.start()
     Ticks(stop).run(1.0 / REPORT_SECONDS, teller.flush)

@@ -15,13 +15,16 @@ from bench.cluster.recorder import Followed, Recorder
 from bench.cluster.sandbox import Sandbox
 from bench.cluster.wait import wait_until, wait_until_gone
 from bench.errors import BenchBroke, DeadlineExceeded, NotFound
+from bench.metrics.dcgm import FIELDS
 from bench.metrics.prometheus import Meaning, Prometheus
 from bench.model.inventory import Inventory
 from bench.model.measurement import Measurement, Reading, Source, Window
 from bench.model.scenario import Progress, ScaledMetric, Workload
 from bench.model.units import Unit, kubernetes_quantity
 from bench.rig import watched
+from bench.rig.clocks import Clocks
 from bench.rig.cost import CostMeter
+from bench.rig.exporters import exporter_readings, find_exporters
 from bench.rig.holders import Holders
 from bench.rig.load_process import LoadPlan, LoadProcess
 from bench.rig.polling import Poller
@@ -30,7 +33,6 @@ from bench.rig.seen import Seen
 
 CUSTOM_METRICS: Final = "custom.metrics.k8s.io/v1beta1"
 EXTERNAL_METRICS: Final = "external.metrics.k8s.io/v1beta1"
-EXPORTER_PORT: Final = 9400
 
 
 class Clock:
@@ -232,12 +234,30 @@ class ClusterRig:
         self._seen.probes.append(pods)
         return pods
 
+    def clocks(self) -> Clocks:
+        """Clocks of the API server and of Prometheus against this machine's, asked from now on."""
+        return self._closing.enter_context(Clocks(self.around.cluster, self.around.prometheus))
+
+    def exporters(self) -> Iterator[Reading]:
+        """What each exporter of GPU metrics is told to do and declares; a node with devices and none is an absence."""
+        return exporter_readings(self.around.cluster, {device.node for device in self.inventory.devices})
+
+    def device_samples(self, *, start_seconds: float, end_seconds: float) -> Iterator[Reading]:
+        """Of every device metric that is known under any of its names, all samples, in base units."""
+        window = Window.of_seconds(start_seconds, end_seconds)
+        for known in FIELDS.values():
+            meaning = Meaning(name=known.measurement, unit=known.unit, factor=known.factor)
+            yield from self._prometheus().samples(known.selector(), meaning, window)
+
     def samples(self, selector: str, *, name: str, start_seconds: float, end_seconds: float) -> tuple[Reading, ...]:
         """The samples of a selector that Prometheus has stored, in the unit in which it shows them."""
+        meaning = Meaning(name=name, unit=Unit.METRIC_VALUE)
+        return self._prometheus().samples(selector, meaning, Window.of_seconds(start_seconds, end_seconds))
+
+    def _prometheus(self) -> Prometheus:
         if self.around.prometheus is None:
             raise BenchBroke("The scenario asks Prometheus without needing one.")
-        meaning = Meaning(name=name, unit=Unit.METRIC_VALUE)
-        return self.around.prometheus.samples(selector, meaning, Window.of_seconds(start_seconds, end_seconds))
+        return self.around.prometheus
 
     def load(self, *, url: str, steps: str, arguments: tuple[str, ...] = ()) -> LoadProcess:
         """Start `bench load` with these steps; it ends with the rig at the latest."""
@@ -267,11 +287,7 @@ class ClusterRig:
         """Node with accelerators → URL of its exporter's text, empty where none runs."""
         nodes = {device.node for device in self.inventory.devices}
         found = dict.fromkeys(sorted(nodes), "")
-        for pod in self.around.cluster.list("/api/v1/pods").items:
-            images = [container["image"] for container in pod["spec"]["containers"]]
-            node, address = pod["spec"].get("nodeName", ""), pod.get("status", {}).get("podIP", "")
-            if node in found and address and any("dcgm-exporter" in image for image in images):
-                found[node] = f"http://{address}:{EXPORTER_PORT}/metrics"
+        found |= {each.node: each.url for each in find_exporters(self.around.cluster) if each.node in nodes}
         return found
 
 

@@ -23,6 +23,8 @@ COLUMNS: Final[tuple[tuple[str, Unit, float], ...]] = (
     ("gpu_memory_used_bytes", Unit.BYTES, 1.0),
     ("gpu_power_watts", Unit.WATTS, 1e-3),
     ("gpu_energy_joules", Unit.JOULES, 1e-3),
+    ("gpu_temperature_celsius", Unit.CELSIUS, 1.0),
+    ("gpu_sm_clock_hertz", Unit.HERTZ, 1e6),
 )
 
 
@@ -66,7 +68,7 @@ class ProbePods:
     def readings(self) -> Iterator[Reading]:
         """NVML by device, and what the exporter showed by device and metric."""
         for node, lines in self._lines.items():
-            found = [*_devices(node, list(lines)), *_exporters(node, list(lines))]
+            found = [*_devices(node, list(lines)), *_exporters(node, list(lines)), *_own(node, list(lines))]
             if not found:
                 reason = self._failures.get(node, "the probe pod has told nothing")
                 name, statement = COLUMNS[0][0], f"probe pod on {node}"
@@ -149,7 +151,7 @@ def _devices(node: str, lines: Sequence[Mapping[str, Any]]) -> Iterator[Reading]
         of_device = [sample for sample in samples if sample[1] == uuid]
         for place, (name, unit, factor) in enumerate(COLUMNS, start=2):
             yield _column(
-                [(sample[0], sample[place]) for sample in of_device],
+                [(sample[0], sample[place]) for sample in of_device if place < len(sample)],
                 Column(name=name, unit=unit, factor=factor, labels={"node": node, "uuid": uuid}),
             )
 
@@ -200,3 +202,31 @@ def _exporters(node: str, lines: Sequence[Mapping[str, Any]]) -> Iterator[Readin
             statement=f"GET /metrics of the exporter on {node}",
             labels={"node": node, "uuid": uuid, "metric": metric},
         )
+
+
+def _own(node: str, lines: Sequence[Mapping[str, Any]]) -> Iterator[Reading]:
+    """What the probe says of itself: sizes of the devices' memory, the API server's clock against its own, its cost."""
+    totals = lines[0].get("memory_total_bytes", {}) if lines else {}
+    for uuid, total in sorted(totals.items()):
+        if total is not None:
+            labels = {"node": node, "uuid": uuid}
+            yield _said("gpu_memory_total_bytes", Unit.BYTES, [total], "nvmlDeviceGetMemoryInfo(v2).total", labels)
+    clocks = [line["clock"] for line in lines if "clock" in line]
+    if clocks:
+        middle, bound = clocks[-1]
+        labels = {"node": node, "of": "api-server", "against": node}
+        statement = "dates of the API server's answers to a pod"
+        yield _said("clock_offset_seconds", Unit.SECONDS, [middle], statement, labels)
+        yield _said("clock_bound_seconds", Unit.SECONDS, [bound], statement, labels)
+    used = [
+        (line["device"][-1][0], line["cpu_seconds"]) for line in lines if line.get("device") and "cpu_seconds" in line
+    ]
+    if totals and len(used) > 1:
+        cores = (used[-1][1] - used[0][1]) / (used[-1][0] - used[0][0])
+        yield _said(
+            "probe_core_per_device_ratio", Unit.RATIO, [cores / len(totals)], "the probe's own CPU time", {"node": node}
+        )
+
+
+def _said(name: str, unit: Unit, values: Sequence[float], statement: str, labels: Mapping[str, str]) -> Measurement:
+    return Measurement(name=name, unit=unit, values=values, source=Source.NVML, statement=statement, labels=labels)

@@ -1,0 +1,102 @@
+"""
+Work on several devices at once whose course is known, so that metrics can be held against it.
+
+Each pod idles first; then neighbours are busy in turn (what one device does the other does not), for random times, so
+that no sampler falls into step with them, each with a size of memory of its own; then all climb a staircase of duty
+cycles; then they idle. The same seed gives the same course.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from workloads.gpu_burn import GpuBurn, Step
+
+STAIRS = (0.25, 0.5, 0.75, 1.0)
+IDLE_SHARE, TURNS_SHARE, STAIRS_SHARE = 0.15, 0.5, 0.25
+"""Of the whole duration; what is left is idle again."""
+MEMORY_PARTS = (0, 1, 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How long, how long each level is held on average, how much memory at most, and which random numbers."""
+
+    duration_seconds: float
+    dwell_seconds: float
+    memory_bytes: int
+    seed: int
+
+    def steps(self, place: int) -> tuple[Step, ...]:
+        """Of the pod at this place; those at even and those at odd places take turns."""
+        return tuple(self._steps(place))
+
+    def _steps(self, place: int) -> Iterator[Step]:
+        held = random.Random(self.seed * 1009 + place)  # noqa: S311 - no secret
+        yield Step(seconds=IDLE_SHARE * self.duration_seconds, duty_ratio=0.0)
+        memory = 0
+        for number, seconds in enumerate(self._dwells()):
+            memory = held.choice([each for each in MEMORY_PARTS if each != memory])
+            busy = float((number + place) % 2)
+            yield Step(seconds=seconds, duty_ratio=busy, memory_bytes=memory * (self.memory_bytes // 2))
+        for duty in STAIRS:
+            seconds = STAIRS_SHARE * self.duration_seconds / len(STAIRS)
+            yield Step(seconds=seconds, duty_ratio=duty, memory_bytes=self.memory_bytes)
+        rest = 1.0 - IDLE_SHARE - TURNS_SHARE - STAIRS_SHARE
+        yield Step(seconds=rest * self.duration_seconds, duty_ratio=0.0)
+
+    def _dwells(self) -> Iterator[float]:
+        """Half to one and a half dwell each; the last takes what is left, so that all pods end together."""
+        numbers = random.Random(self.seed)  # noqa: S311 - no secret
+        left = TURNS_SHARE * self.duration_seconds
+        while left > 1.5 * self.dwell_seconds:
+            seconds = round(numbers.uniform(0.5, 1.5) * self.dwell_seconds, 3)
+            left -= seconds
+            yield seconds
+        yield round(left, 3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excitation:
+    """One pod a device, each with its steps; they end by themselves, and what they print tells what they did."""
+
+    name: str
+    namespace: str
+    steps: tuple[tuple[Step, ...], ...]
+    """By pod."""
+    begin_utc_seconds: float
+    image: str
+    resource: str = "nvidia.com/gpu"
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """A ConfigMap with the program, and the pods."""
+        program = self._burn(self.steps[0]).program()
+        program["metadata"]["namespace"] = self.namespace
+        return [program, *self.pods()]
+
+    def pods(self) -> list[dict[str, Any]]:
+        """The pods alone, in the order of their steps."""
+        return [self._pod(place, steps) for place, steps in enumerate(self.steps)]
+
+    def _pod(self, place: int, steps: tuple[Step, ...]) -> dict[str, Any]:
+        metadata = {
+            "name": f"{self.name}-{place}",
+            "namespace": self.namespace,
+            "labels": {"app.kubernetes.io/name": self.name},
+        }
+        spec = {
+            **self._burn(steps).pod_spec(),
+            "restartPolicy": "Never",
+            "tolerations": [{"key": self.resource, "operator": "Exists"}],
+        }
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+    def _burn(self, steps: tuple[Step, ...]) -> GpuBurn:
+        return GpuBurn(
+            name=self.name,
+            steps=steps,
+            begin_utc_seconds=self.begin_utc_seconds,
+            image=self.image,
+            resource=self.resource,
+        )
