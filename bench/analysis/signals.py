@@ -37,10 +37,13 @@ def summed(signals: Sequence[Signal]) -> Signal:
 
 
 def merged(signals: Sequence[Signal]) -> Signal:
-    """Several pieces of one signal in the order of time, as when a series changed its labels on the way."""
+    """
+    Several pieces of one signal in the order of time, as when a series changed its labels on the way.
+
+    Of pieces that tell the same time the first is taken.
+    """
     if len(signals) == 1:
         return signals[0]
-    times = np.concatenate([each.times_seconds for each in signals])
-    values = np.concatenate([each.values for each in signals])
-    order = np.argsort(times, kind="stable")
-    return Signal(times_seconds=times[order], values=values[order], is_polled=signals[0].is_polled)
+    times, places = np.unique(np.concatenate([each.times_seconds for each in signals]), return_index=True)
+    values = np.concatenate([each.values for each in signals])[places]
+    return Signal(times_seconds=times, values=values, is_polled=signals[0].is_polled)

@@ -46,7 +46,7 @@ class Exporter:
 
 
 def find_exporters(cluster: Cluster) -> tuple[Exporter, ...]:
-    """All of them, by the image, on whatever node and in whatever namespace; one that has no address yet is left out."""
+    """All of them, by the image, on whatever node and in whatever namespace; one without an address is left out."""
     return tuple(_of_pods(cluster.list("/api/v1/pods").items))
 
 

@@ -218,14 +218,11 @@ def _own(node: str, lines: Sequence[Mapping[str, Any]]) -> Iterator[Reading]:
         statement = "dates of the API server's answers to a pod"
         yield _said("clock_offset_seconds", Unit.SECONDS, [middle], statement, labels)
         yield _said("clock_bound_seconds", Unit.SECONDS, [bound], statement, labels)
-    used = [
-        (line["device"][-1][0], line["cpu_seconds"]) for line in lines if line.get("device") and "cpu_seconds" in line
-    ]
+    used = [(line["device"][-1][0], line["cpu_seconds"]) for line in lines if "cpu_seconds" in line and line["device"]]
     if totals and len(used) > 1:
         cores = (used[-1][1] - used[0][1]) / (used[-1][0] - used[0][0])
-        yield _said(
-            "probe_core_per_device_ratio", Unit.RATIO, [cores / len(totals)], "the probe's own CPU time", {"node": node}
-        )
+        name, statement = "probe_core_per_device_ratio", "the probe's own CPU time"
+        yield _said(name, Unit.RATIO, [cores / len(totals)], statement, {"node": node})
 
 
 def _said(name: str, unit: Unit, values: Sequence[float], statement: str, labels: Mapping[str, str]) -> Measurement:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bench.analysis.fidelity.attribution import Holding, Key
+from bench.analysis.fidelity.clocks import UNKNOWN, Shift
 from bench.analysis.signals import Signal, merged
 from bench.model.measurement import FloatArray, Measurement, Reading, Source
 
@@ -20,6 +21,11 @@ BUSY = "gpu_busy_time_ratio"
 ENGINE = "gpu_engine_active_ratio"
 POWER = "gpu_power_watts"
 MEMORY_USED = "gpu_memory_used_bytes"
+MEMORY_FREE = "gpu_memory_free_bytes"
+MEMORY_RESERVED = "gpu_memory_reserved_bytes"
+MEMORY_TOTAL = "gpu_memory_total_bytes"
+TEMPERATURE = "gpu_temperature_celsius"
+RATIOS = frozenset({BUSY, ENGINE, "gpu_memory_busy_time_ratio", "gpu_sm_active_ratio", "gpu_memory_active_ratio"})
 HOLDING = "gpu_held_seconds"
 """What a pod held: values are its start and its end, UTC; labels `uuid`, `namespace`, `pod`."""
 
@@ -55,6 +61,12 @@ class Device:
     """All that is known of one device; by quantity, the probe's signal and the pieces that Prometheus holds."""
 
     uuid: str
+    node: str = ""
+    instance: str = ""
+    """The target that Prometheus scraped; empty where the labels do not tell."""
+    shift: Shift = UNKNOWN
+    """Already added to the probe's times."""
+    memory_total_bytes: float | None = None
     probed: dict[str, Signal] = field(default_factory=dict)
     pieces: dict[str, list[tuple[str, Signal]]] = field(default_factory=lambda: defaultdict(list))
 
@@ -70,21 +82,45 @@ class Device:
         return np.unique(np.concatenate(times)) if times else np.empty(0)
 
 
-def by_device(readings: Sequence[Reading]) -> dict[str, Device]:
-    """The measurements with a uuid and times, by device."""
+def by_device(readings: Sequence[Reading], shifts: Mapping[str, Shift] = {}) -> dict[str, Device]:  # noqa: B006 (read only)
+    """The measurements with a uuid, by device; a probe's times are moved to Prometheus' clock where that is known."""
     exporters = find_exporters(readings)
     devices: dict[str, Device] = {}
     for reading in readings:
         uuid = find_uuid(reading.labels)
-        if not uuid or not isinstance(reading, Measurement) or not reading.times_seconds.size:
+        if not uuid or not isinstance(reading, Measurement):
             continue
-        device = devices.setdefault(uuid, Device(uuid=uuid))
         if reading.source is Source.NVML:
-            device.probed[reading.name] = Signal.of(reading)
-        elif reading.source is Source.PROMETHEUS:
+            _add_probed(devices.setdefault(uuid, Device(uuid=uuid)), reading, shifts)
+        elif reading.source is Source.PROMETHEUS and reading.times_seconds.size:
+            device = devices.setdefault(uuid, Device(uuid=uuid))
+            device.instance = reading.labels.get("instance", "")
             pod = find_pod(reading.labels, exporters)
             device.pieces[reading.name].append((pod, Signal.of(reading, is_polled=False)))
     return devices
+
+
+def _add_probed(device: Device, reading: Measurement, shifts: Mapping[str, Shift]) -> None:
+    device.node = reading.labels.get("node", "")
+    if reading.name == MEMORY_TOTAL:
+        device.memory_total_bytes = float(reading.values[-1])
+    if not reading.times_seconds.size:
+        return
+    device.shift = shifts.get(device.node, UNKNOWN)
+    seen = Signal.of(reading)
+    if device.shift.seconds:
+        seen = Signal(times_seconds=seen.times_seconds + device.shift.seconds, values=seen.values)
+    device.probed[reading.name] = seen
+
+
+def scrape_grid(devices: Iterable[Device]) -> dict[str, FloatArray]:
+    """By device the times at which its exporter was scraped: those of any device of the same target."""
+    listed = list(devices)
+    together: dict[str, list[FloatArray]] = defaultdict(list)
+    for device in listed:
+        together[device.instance or device.uuid].append(device.scrape_times)
+    joined = {key: np.unique(np.concatenate(times)) for key, times in together.items()}
+    return {device.uuid: joined[device.instance or device.uuid] for device in listed}
 
 
 def claims_of(devices: Iterable[Device]) -> dict[Key, FloatArray]:

@@ -2,38 +2,46 @@
 The dimensions of fidelity as readings, so that checks can be asked of them: one pass over a run, pure.
 
 What cannot be told is absent with its reason: a device without probe has no ages, a run without holdings no
-attribution. Each fault has one dimension that shows it: blanks are taken out before ranges, a wrong unit's factor
-before agreement, repeats before ages.
+attribution. Each fault has one dimension that shows it: see `screening` for values and `naming` for labels.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from bench.analysis.fidelity import transport
-from bench.analysis.fidelity.age import CollectInterval, collect_interval, lag, sample_ages, staleness
-from bench.analysis.fidelity.agreement import Agreement, aligned, unaligned, unit_factor
-from bench.analysis.fidelity.agreement import nearest as nearest_values
-from bench.analysis.fidelity.attribution import attribute, conservation_ratio, label_delays
+from bench.analysis.fidelity.age import CollectInterval, lag, staleness
+from bench.analysis.fidelity.agreement import Agreement, aligned, interval_means, regress, unaligned
+from bench.analysis.fidelity.clocks import node_shifts
 from bench.analysis.fidelity.devices import (
     BUSY,
     ENERGY,
     ENGINE,
+    MEMORY_FREE,
+    MEMORY_RESERVED,
     MEMORY_USED,
     POWER,
+    RATIOS,
     Device,
     by_device,
-    claims_of,
     holdings_of,
+    scrape_grid,
 )
-from bench.analysis.signals import Signal
-from bench.model.measurement import NO_LABELS, Absent, FloatArray, Floats, Measurement, Reading, Source
-from bench.model.units import find_unit
+from bench.analysis.fidelity.naming import of_naming, of_series, of_sharing
+from bench.analysis.fidelity.passes import Passes, find_passes
+from bench.analysis.fidelity.screening import COMPARED, Screened, beyond, scale_of, screen, tolerance_of
+from bench.analysis.fidelity.told import absent, told
+from bench.analysis.fidelity.view import view_readings
+from bench.analysis.intervals import block_bootstrap_interval
+from bench.model.measurement import FloatArray, Reading
 
-_STATEMENT = "bench.analysis.fidelity"
-_RATIOS = frozenset({BUSY, ENGINE})
-_COMPARED = (BUSY, ENGINE, MEMORY_USED, POWER)
+AGE_FLOOR_SECONDS = 0.3
+"""NVML renews energy each 0.1 s, an exporter's pass and a scrape take their time; nothing finer can be told."""
+AGE_FLOOR_RATIO = 0.05
+"""Of the collect interval: passes are late on a busy node."""
+_CLOCK_BOUND_SECONDS = 0.25
+"""Clocks that are not known better make ages and alignment worth nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,229 +54,236 @@ class Settings:
     clock_offset_seconds: float = 0.0
 
 
-def _told(name: str, values: Floats, device: str = "", quantity: str = "") -> Measurement:
-    labels = {key: text for key, text in (("uuid", device), ("quantity", quantity)) if text}
-    unit = find_unit(name)
-    if unit is None:
-        raise ValueError(f"{name!r} does not end in a unit")
-    return Measurement(
-        name=name, unit=unit, values=values, source=Source.ANALYSIS, statement=_STATEMENT, labels=labels or NO_LABELS
-    )
-
-
-def _absent(name: str, reason: str, device: str = "") -> Absent:
-    labels = {"uuid": device} if device else NO_LABELS
-    return Absent(name=name, source=Source.ANALYSIS, statement=_STATEMENT, reason=reason, labels=labels)
-
-
 def fidelity_readings(readings: Sequence[Reading], settings: Settings) -> Iterator[Reading]:
     """All dimensions, device by device, and then those of the whole run."""
-    devices = by_device(readings)
-    for device in devices.values():
-        yield from _of_device(device, settings)
-    probed = sum(bool(device.probed) for device in devices.values())
-    if devices:
-        yield _told("probed_devices_ratio", (probed / len(devices),))
+    devices = by_device(readings, node_shifts(readings))
+    listed = list(devices.values())
+    passes = find_passes(listed, readings, settings.clock_offset_seconds)
+    grids = scrape_grid(listed)
+    holdings = holdings_of(readings)
+    fields = _fields_by_target(listed)
+    for device in listed:
+        due = fields[device.instance or device.uuid] | (set(device.probed) if device.pieces else set())
+        yield from _of_coverage(device, due & _known(fields), grids[device.uuid], settings)
+        yield from of_series(device, settings.start_seconds, settings.end_seconds)
+        yield from of_sharing(device, holdings)
+        yield from _of_device(device, passes, settings)
+    probed = [device for device in listed if device.probed]
+    if listed:
+        yield told("probed_devices_ratio", (len(probed) / len(listed),))
     if not probed:
-        yield _absent("sample_age_seconds", "no probe watched any device")
-    yield from _of_attribution(readings, devices.values(), settings)
+        yield absent("sample_age_seconds", "no probe watched any device")
+    for device in probed:
+        yield told("device_unseen_total", (float(not device.pieces),), device.uuid)
+    yield from of_naming(listed, holdings, grids, settings.scrape_seconds)
+    yield from view_readings(readings)
 
 
-def _of_device(device: Device, settings: Settings) -> Iterator[Reading]:
-    for name in sorted(device.pieces):
-        yield from _of_transport(device, name, settings)
-    yield from _of_series(device, settings)
-    if not device.probed:
-        return  # of many devices a few are probed; how many, `probed_devices_ratio` tells
-    yield from _of_sharing(device)
-    yield from _of_lag(device, settings)
-    energy, probe = device.scraped(ENERGY), device.probed.get(ENERGY)
-    if energy is None or probe is None:
-        missing = "Prometheus has no energy counter of it" if energy is None else "NVML has no energy counter of it"
-        yield _absent("sample_age_seconds", missing, device.uuid)
+def _fields_by_target(devices: Sequence[Device]) -> dict[str, set[str]]:
+    fields: dict[str, set[str]] = {}
+    for device in devices:
+        fields.setdefault(device.instance or device.uuid, set()).update(device.pieces)
+    return fields
+
+
+def _known(fields: dict[str, set[str]]) -> set[str]:
+    """Quantities that any exporter shows: one that none does is not configured, and not lost."""
+    return set().union(*fields.values())
+
+
+def _of_coverage(device: Device, due: set[str], grid: FloatArray, settings: Settings) -> Iterator[Reading]:
+    """By quantity, of its exporter's scrapes those that brought a sample; and of the scrapes that were due those made."""
+    scrapes = grid[(grid >= settings.start_seconds) & (grid <= settings.end_seconds)]
+    if not scrapes.size:
         return
-    ages = sample_ages(probe, energy) - settings.clock_offset_seconds
-    yield from _of_age(device, energy, ages, settings)
-    for name in _COMPARED:
-        scraped, probed = _clean(device, name), device.probed.get(name)
-        if scraped is not None and probed is not None:
-            yield from _of_agreement(device.uuid, name, scraped, (probed, energy, _fresh(ages, energy)))
-
-
-def _fresh(ages: FloatArray, energy: Signal) -> FloatArray:
-    """Ages of the samples that show a reading for the first time; NaN of repeats, whose age is that of the cache."""
-    is_fresh = np.concatenate([[False], np.diff(energy.values) != 0])
-    return np.where(is_fresh, ages, np.nan)
-
-
-def _clean(device: Device, name: str) -> Signal | None:
-    """What Prometheus holds without blanks and in the unit of the probe; None where nothing is left."""
-    scraped = device.scraped(name)
-    if scraped is None:
-        return None
-    is_value = ~transport.sentinels(scraped.values)
-    times, values = scraped.times_seconds[is_value], scraped.values[is_value]
-    return Signal(times_seconds=times, values=values / (_factor(device, name) or 1.0)) if times.size else None
-
-
-def _factor(device: Device, name: str) -> float | None:
-    """The factor between exported and probed values; of counters too, since they are compared over minutes."""
-    scraped, probed = device.scraped(name), device.probed.get(name)
-    if scraped is None or probed is None:
-        return None
-    near = nearest_values(probed, scraped.times_seconds)
-    seen = ~transport.sentinels(scraped.values) & np.isfinite(near)
-    # both are sorted: late samples disorder the pairs, not the distribution
-    return unit_factor(np.sort(scraped.values[seen]), np.sort(near[seen]))
-
-
-def _of_transport(device: Device, name: str, settings: Settings) -> Iterator[Reading]:
-    signal, clean, uuid = device.scraped(name), _clean(device, name), device.uuid
-    if signal is None:
-        return
-    covered = transport.coverage(
-        signal.times_seconds,
+    whole = transport.coverage(
+        scrapes,
         start_seconds=settings.start_seconds,
         end_seconds=settings.end_seconds,
         scrape_seconds=settings.scrape_seconds,
     )
-    bound = transport.Bound.RATIO if name in _RATIOS else transport.Bound.NOT_NEGATIVE
-    yield _told("coverage_ratio", (covered.share.estimate,), uuid, name)
-    yield _told("longest_gap_seconds", (covered.longest_gap_seconds,), uuid, name)
-    yield _told("sentinels_total", (int(transport.sentinels(signal.values).sum()),), uuid, name)
-    if clean is not None:
-        yield _told("out_of_range_total", (transport.out_of_range_total(clean.values, bound),), uuid, name)
-    factor = _factor(device, name)
-    if factor is not None:
-        yield _told("unit_factor_ratio", (factor,), uuid, name)
+    yield told("scrape_coverage_ratio", (whole.share.high,), device.uuid)
+    yield told("longest_gap_seconds", (whole.longest_gap_seconds,), device.uuid)
+    for name in sorted(due):
+        raw = device.scraped(name)
+        there = int(np.isin(scrapes, raw.times_seconds).sum()) if raw is not None else 0
+        yield told("coverage_ratio", (there / scrapes.size,), device.uuid, name)
 
 
-def _of_series(device: Device, settings: Settings) -> Iterator[Reading]:
-    pieces = [signal for group in device.pieces.values() for _, signal in group if signal.times_seconds.size]
-    if not pieces:
-        return
-    found = transport.cardinality(
-        np.array([each.times_seconds[0] for each in pieces]),
-        np.array([each.times_seconds[-1] for each in pieces]),
-        start_seconds=settings.start_seconds,
-        end_seconds=settings.end_seconds,
+def _of_device(device: Device, passes: Passes, settings: Settings) -> Iterator[Reading]:
+    energy = passes.energies.get(device.uuid)
+    is_watched = bool(device.probed)
+    ages = passes.ages_of(device) if is_watched and not _is_clock_bad(device) else None
+    screened = {ENERGY: energy} if energy is not None else {}
+    for name in device.pieces:
+        if name != ENERGY or energy is None:
+            found = screen(device, name, ages)
+            if found is not None:
+                screened[name] = found
+    for name in sorted(screened):
+        yield from _of_values(device.uuid, screened[name])
+    if not is_watched:
+        return  # of many devices a few are probed; how many, `probed_devices_ratio` tells
+    yield from _of_memory(device, screened)
+    yield from _of_age(device, energy, passes, settings)
+    for name in COMPARED:
+        if name in screened and name in device.probed:
+            yield from _of_agreement(device, screened[name])
+    yield from _of_controls(device, screened.get(BUSY))
+    yield from _of_lag(device, screened.get(BUSY), settings)
+    yield from _of_meaning(device, screened.get(ENGINE), passes)
+
+
+def _is_clock_bad(device: Device) -> bool:
+    return bool(device.shift.bound_seconds > _CLOCK_BOUND_SECONDS)
+
+
+def _of_values(uuid: str, found: Screened) -> Iterator[Reading]:
+    bound = transport.Bound.RATIO if found.name in RATIOS else transport.Bound.NOT_NEGATIVE
+    yield told("sentinels_total", (found.sentinels_total,), uuid, found.name)
+    if found.values.size:
+        yield told("out_of_range_total", (transport.out_of_range_total(found.values, bound),), uuid, found.name)
+    if found.factor is not None:
+        yield told("unit_factor_ratio", (found.factor,), uuid, found.name)
+    if found.name in (*COMPARED, ENERGY):
+        yield told("frozen_seconds", (found.frozen_seconds,), uuid, found.name)
+
+
+def _of_memory(device: Device, screened: dict[str, Screened]) -> Iterator[Reading]:
+    """Used, free and reserved together against the whole, where nothing else is wrong with any of them."""
+    parts = [screened.get(name) for name in (MEMORY_USED, MEMORY_FREE, MEMORY_RESERVED)]
+    total = device.memory_total_bytes
+    there = [each for each in parts if each is not None and each.values.size]
+    is_clean = all(
+        not each.sentinels_total and each.factor in (None, 1.0) and not each.frozen_seconds and not each.delay_seconds
+        for each in there
     )
-    yield _told("series_total", (found.present_total,), device.uuid)
-    # all quantities change hands together; the one with most pieces shows every hand-over
-    longest = max(device.pieces.values(), key=len)
-    yield _told("new_series_per_second", (found.new_per_hour / 3600.0,), device.uuid)
-    overs = transport.hand_overs([signal for _, signal in longest], scrape_seconds=settings.scrape_seconds)
-    if overs:
-        yield _told("hand_over_gap_seconds", [each.gap_seconds for each in overs], device.uuid)
-        yield _told("hand_over_overlap_seconds", [each.overlap_seconds for each in overs], device.uuid)
-
-
-def _of_sharing(device: Device) -> Iterator[Reading]:
-    """What the pods of a shared device were told, added up, against the device; 1 where it was divided."""
-    probed = device.probed.get(BUSY)
-    pods = [signal for pod, signal in device.pieces.get(BUSY, []) if pod and signal.times_seconds.size]
-    if probed is None or len(pods) < 2:
+    if total is None or len(there) < 3 or not is_clean:
         return
-    start = max(float(each.times_seconds[0]) for each in pods)
-    end = min(float(each.times_seconds[-1]) for each in pods)
-    times = np.unique(np.concatenate([each.times_seconds for each in pods]))
-    times = times[(times >= start) & (times <= end)]
-    if times.size < 3:
-        return  # one after the other is no sharing
-    ratio = conservation_ratio(np.array([each.at(times) for each in pods]), nearest_values(probed, times))
-    if np.isfinite(ratio):
-        yield _told("conservation_ratio", (ratio,), device.uuid, BUSY)
+    times = there[0].times_seconds
+    for each in there[1:]:
+        times = times[np.isin(times, each.times_seconds)]
+    used, free, reserved = (each.signal.at(times) for each in there)
+    if times.size:
+        imbalance = transport.memory_imbalance_bytes(used, free, reserved, total)
+        yield told("memory_imbalance_bytes", (float(np.median(np.abs(imbalance))),), device.uuid)
 
 
-def _of_lag(device: Device, settings: Settings) -> Iterator[Reading]:
-    scraped, probed = _clean(device, BUSY), device.probed.get(BUSY)
-    if scraped is None or probed is None:
+def _of_age(device: Device, energy: Screened | None, passes: Passes, settings: Settings) -> Iterator[Reading]:
+    if energy is None:
+        missing = (
+            "NVML has no energy counter of it" if device.pieces.get(ENERGY) else "Prometheus has no energy counter"
+        )
+        yield absent("sample_age_seconds", f"{missing}: {device.uuid}", device.uuid)
         return
-    found = lag(probed, scraped, max_seconds=4.0 * settings.scrape_seconds)
-    if found is not None:
-        yield _told("lag_seconds", (found.seconds,), device.uuid, BUSY)
-        yield _told("lag_explained_ratio", (found.r_squared,), device.uuid, BUSY)
-
-
-def _of_age(device: Device, energy: Signal, ages: Floats, settings: Settings) -> Iterator[Reading]:
-    known = np.asarray(ages)[np.isfinite(ages)]
+    if _is_clock_bad(device):
+        reason = f"the clocks are known to {device.shift.bound_seconds:.2f} s only"
+        yield absent("sample_age_seconds", reason, device.uuid)
+        return
+    collect = passes.collects.get(device.node)
+    known = energy.ages_seconds[np.isfinite(energy.ages_seconds)]
     if known.size == 0:
-        yield _absent("sample_age_seconds", "no exported energy value lies in what the probe saw", device.uuid)
-        return
-    yield _told("sample_age_seconds", known, device.uuid)
-    fresh = _fresh(np.asarray(ages), energy)
-    if np.isfinite(fresh).any():
-        yield _told("fresh_age_seconds", fresh[np.isfinite(fresh)], device.uuid)
-    interval = collect_interval(np.asarray(ages), energy)
-    yield from _of_interval(device.uuid, interval)
-    collect = interval.at_most_seconds if interval else settings.scrape_seconds
-    stale = staleness(energy, collect_seconds=collect, scrape_seconds=settings.scrape_seconds)
+        yield absent("sample_age_seconds", "no exported energy value lies in what the probe saw", device.uuid)
+    else:
+        yield from _of_known_ages(device.uuid, energy, collect)
+    yield from _of_interval(device.uuid, collect)
+    interval = collect.at_most_seconds if collect else settings.scrape_seconds
+    stale = staleness(energy.signal, collect_seconds=interval, scrape_seconds=settings.scrape_seconds)
     if stale.scrapes_total:
-        yield _told("stale_ratio", (stale.ratio,), device.uuid)
+        yield told("stale_ratio", (stale.ratio,), device.uuid)
+        yield told("stale_expected_ratio", (stale.expected_ratio,), device.uuid)
+    yield from _of_counter(device, energy)
+
+
+def _of_known_ages(uuid: str, energy: Screened, collect: CollectInterval | None) -> Iterator[Reading]:
+    is_known = np.isfinite(energy.ages_seconds)
+    yield told("sample_age_seconds", energy.ages_seconds[is_known], uuid)
+    is_fresh = is_known & np.concatenate([[False], np.diff(energy.values) != 0])
+    if is_fresh.any():
+        yield told("fresh_age_seconds", energy.ages_seconds[is_fresh], uuid)
+    if collect is not None:
+        floor = AGE_FLOOR_SECONDS + AGE_FLOOR_RATIO * collect.at_most_seconds
+        oldest = float(np.quantile(energy.ages_seconds[is_known], 0.95, method="inverted_cdf"))
+        yield told("sample_age_excess_seconds", (oldest - collect.at_most_seconds - floor,), uuid)
+
+
+def _of_counter(device: Device, energy: Screened) -> Iterator[Reading]:
     power = device.probed.get(POWER)
-    if power is not None:
-        counted = transport.counter(energy, mean_rate_per_second=float(power.values.mean()))
-        yield _told("counter_resets_total", (counted.resets_total,), device.uuid, ENERGY)
-        yield _told("energy_to_power_ratio", (counted.rate_ratio,), device.uuid, ENERGY)
+    resets = int((np.diff(energy.values) < 0).sum())
+    yield told("counter_resets_total", (resets,), device.uuid, ENERGY)
+    known = np.flatnonzero(np.isfinite(energy.ages_seconds))
+    if power is None or known.size < 3 or energy.frozen_seconds:
+        return
+    read = energy.times_seconds - energy.ages_seconds
+    first, last = int(known[0]), int(known[-1])
+    length = float(read[last] - read[first])
+    if length <= 0:
+        return
+    true = float(interval_means(power, np.array([read[last]]), length_seconds=length)[0])
+    rate = float(energy.values[last] - energy.values[first]) / length
+    if true > 0 and np.isfinite(rate):
+        yield told("energy_to_power_ratio", (rate / true,), device.uuid, ENERGY)
 
 
 def _of_interval(uuid: str, interval: CollectInterval | None) -> Iterator[Reading]:
     if interval is None:
-        yield _absent("collect_interval_most_seconds", "fewer than three samples have an age", uuid)
+        yield absent("collect_interval_most_seconds", "fewer than three samples have an age", uuid)
         return
-    yield _told("collect_interval_least_seconds", (interval.at_least_seconds,), uuid)
-    yield _told("collect_interval_most_seconds", (interval.at_most_seconds,), uuid)
+    yield told("collect_interval_least_seconds", (interval.at_least_seconds,), uuid)
+    yield told("collect_interval_most_seconds", (interval.at_most_seconds,), uuid)
 
 
-def _of_agreement(uuid: str, name: str, scraped: Signal, truth: tuple[Signal, Signal, Floats]) -> Iterator[Reading]:
-    probed, energy, energy_ages = truth
-    # fields are read in one pass with energy, so the age of the energy sample of that scrape is theirs
-    ages = _ages_at(scraped, energy, np.asarray(energy_ages))
-    way, consumer = aligned(scraped, probed, ages), unaligned(scraped, probed)
-    yield from _errors("aligned", way, uuid, name, scale=_scale(name, probed))
-    yield from _errors("unaligned", consumer, uuid, name, scale=_scale(name, probed))
-
-
-def _ages_at(scraped: Signal, energy: Signal, ages: FloatArray) -> FloatArray:
-    if scraped.times_seconds.size == energy.times_seconds.size and np.array_equal(
-        scraped.times_seconds, energy.times_seconds
-    ):
-        return ages
-    return Signal(times_seconds=energy.times_seconds, values=ages).at(scraped.times_seconds)
-
-
-def _scale(name: str, probed: Signal) -> float:
-    """Errors of ratios are told as they are, others relative to the largest true value."""
-    return 1.0 if name in _RATIOS else max(float(np.abs(probed.values).max()), 1e-12)
+def _of_agreement(device: Device, found: Screened) -> Iterator[Reading]:
+    probed, scale = device.probed[found.name], scale_of(found.name, device.probed[found.name])
+    sound, ages = found.sound, found.sound_ages
+    yield from _errors("aligned", aligned(sound, probed, ages), device.uuid, found.name, scale=scale)
+    yield from _errors("unaligned", unaligned(sound, probed), device.uuid, found.name, scale=scale)
+    outside = beyond(sound.values, probed, sound.times_seconds - ages)
+    excess = np.maximum(0.0, outside[np.isfinite(outside)] - tolerance_of(found.name, probed)) / scale
+    if excess.size:
+        yield told("field_delay_seconds", (max(0.0, found.delay_seconds),), device.uuid, found.name)
+        interval = block_bootstrap_interval(excess, seed=1) if excess.any() else None
+        spread = (interval.low, interval.estimate, interval.high) if interval else (0.0, 0.0, 0.0)
+        yield told("unexplained_error_ratio", spread, device.uuid, found.name)
 
 
 def _errors(kind: str, found: Agreement | None, uuid: str, name: str, *, scale: float) -> Iterator[Reading]:
     if found is not None:
-        yield _told(f"{kind}_bias_ratio", (found.bias / scale,), uuid, name)
-        yield _told(f"{kind}_error_ratio", (found.mean_absolute / scale,), uuid, name)
+        yield told(f"{kind}_bias_ratio", (found.bias / scale,), uuid, name)
+        yield told(f"{kind}_error_ratio", (found.mean_absolute / scale,), uuid, name)
 
 
-def _of_attribution(readings: Sequence[Reading], devices: Iterable[Device], settings: Settings) -> Iterator[Reading]:
-    holdings = holdings_of(readings)
-    if not holdings:
-        yield _absent("attribution_precision_ratio", "nobody told which pod held which device")
+_IDLE_RATIO, _LOADED_RATIO = 0.10, 0.90
+
+
+def _of_controls(device: Device, busy: Screened | None) -> Iterator[Reading]:
+    """What the metric showed when the device was seen to rest, and to be full; only of a device that did both."""
+    truth = device.probed.get(BUSY)
+    if busy is None or truth is None or not busy.is_sound.any():
         return
-    listed = list(devices)
-    claims = claims_of(listed)
-    found = attribute(
-        claims,
-        {device.uuid: device.scrape_times for device in listed},
-        holdings,
-        guard_seconds=2.0 * settings.scrape_seconds,
-    )
-    yield _told("attribution_precision_ratio", (found.precision_ratio,))
-    yield _told("attribution_recall_ratio", (found.recall_ratio,))
-    yield _told("missing_labels_total", (found.missing_total,))
-    yield _told("wrong_pods_total", (found.wrong_total,))
-    yield _told("ghosts_total", (found.ghost_total,))
-    yield _told("duplicates_total", (found.duplicate_total,))
-    delays = label_delays(claims, holdings)
-    if delays.appear_seconds:
-        yield _told("label_appears_seconds", delays.appear_seconds)
-        yield _told("label_lingers_seconds", delays.linger_seconds)
-    yield _told("labels_never_total", (delays.never_total,))
+    if truth.values.min() <= _IDLE_RATIO / 2 and truth.values.max() >= _LOADED_RATIO + _IDLE_RATIO / 2:
+        yield told("idle_seen_ratio", (float(busy.sound.values.min()),), device.uuid, BUSY)
+        yield told("load_seen_ratio", (float(busy.sound.values.max()),), device.uuid, BUSY)
+
+
+def _of_lag(device: Device, busy: Screened | None, settings: Settings) -> Iterator[Reading]:
+    probed = device.probed.get(BUSY)
+    if busy is None or probed is None:
+        return
+    found = lag(probed, busy.sound, max_seconds=4.0 * settings.scrape_seconds)
+    if found is not None:
+        yield told("lag_seconds", (found.seconds,), device.uuid, BUSY)
+        yield told("lag_explained_ratio", (found.r_squared,), device.uuid, BUSY)
+
+
+def _of_meaning(device: Device, engine: Screened | None, passes: Passes) -> Iterator[Reading]:
+    """The profiling counter, a mean over the collect interval, on NVML's utilisation over the same interval."""
+    probed, collect = device.probed.get(BUSY), passes.collects.get(device.node)
+    if engine is None or probed is None or collect is None or not engine.values.size:
+        return
+    ends = engine.times_seconds - engine.ages_seconds
+    means = interval_means(probed, ends, length_seconds=max(collect.seconds, 0.1))
+    found = regress(means, engine.values)
+    if found is not None and float(np.nanmax(means) - np.nanmin(means)) > 0.5:
+        yield told("engine_to_busy_slope_ratio", (found.slope,), device.uuid, ENGINE)
+        yield told("engine_explained_ratio", (found.r_squared,), device.uuid, ENGINE)

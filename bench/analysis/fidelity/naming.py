@@ -1,0 +1,163 @@
+"""
+Whom the labels name: attribution by kind of error, how long labels take, what happens when a device changes hands.
+
+Series belong here too: each change of a label ends one series and begins another.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from bench.analysis.fidelity import transport
+from bench.analysis.fidelity.agreement import nearest
+from bench.analysis.fidelity.attribution import Holding, Key, attribute, conservation_ratio, label_delays
+from bench.analysis.fidelity.devices import BUSY, Device, claims_of
+from bench.analysis.fidelity.told import absent, told, told_of
+from bench.model.measurement import FloatArray, Reading
+
+START_SECONDS = 1.0
+"""The kubelet tells starts and ends of containers in whole seconds."""
+_SHARES_TOLERANCE = 0.1
+
+
+def of_naming(
+    devices: Sequence[Device],
+    holdings: Sequence[Holding],
+    grids: Mapping[str, FloatArray],
+    scrape_seconds: float,
+) -> Iterator[Reading]:
+    """Of the whole run: the errors by their kind, and by device where there are any; delays; hand-overs."""
+    if not holdings:
+        yield absent("attribution_precision_ratio", "nobody told which pod held which device")
+        return
+    guard = 2.0 * scrape_seconds + START_SECONDS
+    claims = claims_of(devices)
+    scrapes = {device.uuid: device.scrape_times for device in devices}
+    found = attribute(claims, scrapes, holdings, guard_seconds=guard)
+    yield told("attribution_precision_ratio", (found.precision_ratio,))
+    yield told("attribution_recall_ratio", (found.recall_ratio,))
+    right = found.pods_right
+    yield told("pods_named_right_ratio", (right.low, right.estimate, right.high))
+    yield from _by_device(claims, scrapes, holdings, guard)
+    yield from _matrix(claims, holdings)
+    delays = label_delays(claims, holdings)
+    if delays.appear_seconds:
+        yield told("label_appears_seconds", delays.appear_seconds)
+        yield told("label_lingers_seconds", delays.linger_seconds)
+        late = np.maximum(0.0, np.array(delays.appear_seconds) - guard)
+        yield told("label_late_seconds", late)
+    yield told("labels_never_total", (delays.never_total,))
+    yield from _hand_overs(devices, holdings, grids, guard)
+
+
+def _by_device(
+    claims: Mapping[Key, FloatArray], scrapes: Mapping[str, FloatArray], holdings: Sequence[Holding], guard: float
+) -> Iterator[Reading]:
+    """A device's labels have no part in another's errors, so each is judged by itself."""
+    for uuid in sorted({each.uuid for each in holdings} | {uuid for uuid, _ in claims}):
+        mine = {key: times for key, times in claims.items() if key[0] == uuid}
+        held = [each for each in holdings if each.uuid == uuid]
+        found = attribute(mine, scrapes, held, guard_seconds=guard)
+        # nobody of ours held it: others' pods are not known, and their labels are no error
+        is_ours = bool(held)
+        yield told("missing_labels_total", (found.missing_total,), uuid)
+        yield told("wrong_pods_total", (found.wrong_total if is_ours else 0,), uuid)
+        yield told("ghosts_total", (found.ghost_total,), uuid)
+        yield told("duplicates_total", (found.duplicate_total if is_ours else 0,), uuid)
+
+
+def _matrix(claims: Mapping[Key, FloatArray], holdings: Iterable[Holding]) -> Iterator[Reading]:
+    """How many samples of each device name each pod, beside whether that pod held it: the attribution matrix."""
+    held = {(each.uuid, each.pod) for each in holdings}
+    for uuid, pod in sorted(held | set(claims)):
+        labels = {"uuid": uuid, "pod": pod, "held": str((uuid, pod) in held).lower()}
+        yield told_of("samples_named_total", (float(claims.get((uuid, pod), np.empty(0)).size),), labels)
+
+
+def _hand_overs(
+    devices: Iterable[Device], holdings: Sequence[Holding], grids: Mapping[str, FloatArray], guard: float
+) -> Iterator[Reading]:
+    """Scrapes about the start and the end of a holding that brought no sample of a device that had them before."""
+    lost = []
+    for device in devices:
+        there = device.scraped(BUSY)
+        if there is None:
+            continue
+        grid = grids[device.uuid]
+        inside = grid[(grid >= there.times_seconds[0]) & (grid <= there.times_seconds[-1])]
+        gaps = inside[~np.isin(inside, there.times_seconds)]
+        moments = np.array([at for each in holdings if each.uuid == device.uuid for at in _moments(each)])
+        if moments.size:
+            is_near = np.abs(gaps[:, np.newaxis] - moments) <= guard
+            # a series that loses samples all the time has no fault of the hand-over
+            lost.append(0 if gaps.size > 2 * moments.size + 2 else int(is_near.any(axis=1).sum()))
+    if lost:
+        yield told("hand_over_lost_total", (float(sum(lost)),))
+
+
+def _moments(holding: Holding) -> tuple[float, float]:
+    return holding.start_seconds, holding.end_seconds
+
+
+def of_series(device: Device, start_seconds: float, end_seconds: float) -> Iterator[Reading]:
+    """How many series a device has, how many new ones come, and how many that no change of pods explains."""
+    pieces = [signal for group in device.pieces.values() for _, signal in group if signal.times_seconds.size]
+    if not pieces:
+        return
+    found = transport.cardinality(
+        np.array([each.times_seconds[0] for each in pieces]),
+        np.array([each.times_seconds[-1] for each in pieces]),
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+    )
+    yield told("series_total", (found.present_total,), device.uuid)
+    # all quantities change hands together; the one with most pieces shows every hand-over
+    longest = max(device.pieces.values(), key=len)
+    yield told("new_series_per_second", (found.new_per_hour / 3600.0,), device.uuid)
+    yield told("series_unexplained_total", (len(longest) - len({pod for pod, _ in longest}),), device.uuid)
+    lengths = [np.diff(signal.times_seconds) for signal in pieces if signal.times_seconds.size > 1]
+    if lengths:
+        scrape_seconds = float(np.median(np.concatenate(lengths)))
+        overs = transport.hand_overs([signal for _, signal in longest], scrape_seconds=scrape_seconds)
+        if overs:
+            yield told("hand_over_gap_seconds", [each.gap_seconds for each in overs], device.uuid)
+            yield told("hand_over_overlap_seconds", [each.overlap_seconds for each in overs], device.uuid)
+
+
+def of_sharing(device: Device, holdings: Sequence[Holding]) -> Iterator[Reading]:
+    """
+    What the pods of a shared device were told, added up, against the device; 1 where it was divided.
+
+    `shares_wrong_total` counts devices that pods were seen to share and whose shares do not add up.
+    """
+    ratio = _conservation(device)
+    is_shared = _is_shared([each for each in holdings if each.uuid == device.uuid])
+    if ratio is not None:
+        yield told("conservation_ratio", (ratio,), device.uuid, BUSY)
+    if device.probed:
+        is_wrong = is_shared and ratio is not None and abs(ratio - 1.0) > _SHARES_TOLERANCE
+        yield told("shares_wrong_total", (float(is_wrong),), device.uuid)
+
+
+def _is_shared(held: Sequence[Holding]) -> bool:
+    ordered = sorted(held, key=lambda each: each.start_seconds)
+    return any(
+        later.start_seconds < earlier.end_seconds - START_SECONDS
+        for place, earlier in enumerate(ordered)
+        for later in ordered[place + 1 :]
+    )
+
+
+def _conservation(device: Device) -> float | None:
+    probed = device.probed.get(BUSY)
+    pods = [signal for pod, signal in device.pieces.get(BUSY, []) if pod and signal.times_seconds.size]
+    if probed is None or len(pods) < 2:
+        return None
+    start = max(float(each.times_seconds[0]) for each in pods)
+    end = min(float(each.times_seconds[-1]) for each in pods)
+    times = np.unique(np.concatenate([each.times_seconds for each in pods]))
+    times = times[(times >= start) & (times <= end)]
+    if times.size < 3:
+        return None  # one after the other is no sharing
+    ratio = conservation_ratio(np.array([each.at(times) for each in pods]), nearest(probed, times))
+    return ratio if np.isfinite(ratio) else None
