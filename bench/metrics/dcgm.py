@@ -103,6 +103,13 @@ FIELDS: Final[Mapping[int, Field]] = {
             factor=_MEBIBYTE,
         ),
         Field(
+            id=449,
+            names=("DCGM_FI_DEV_NVLINK_BANDWIDTH_TOTAL",),
+            measurement="gpu_link_traffic_bytes_per_second",
+            unit=Unit.BYTES_PER_SECOND,
+            factor=1e6,
+        ),
+        Field(
             id=1001,
             names=("DCGM_FI_PROF_GR_ENGINE_ACTIVE", "DCGM_FI_PROF_GR_ENGINE_UTIL_RATIO"),
             measurement="gpu_engine_active_ratio",

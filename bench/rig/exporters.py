@@ -81,7 +81,7 @@ def configured_interval(container: Mapping[str, Any]) -> tuple[float | None, tup
         if "INTERVAL" in each["name"] and "EXPORTER" in each["name"] and each["name"] != INTERVAL_VARIABLE
     )
     words = [*(container.get("command") or ()), *(container.get("args") or ())]
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words[1:], ""], strict=False):
         flag, is_joined, value = word.partition("=")
         if flag in INTERVAL_FLAGS:
             return _seconds(value if is_joined else after), ignored

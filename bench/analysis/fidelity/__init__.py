@@ -1,5 +1,8 @@
 """How far exported metrics are from the devices: age, agreement, coverage, attribution; one module a question."""
 
+from bench.analysis.fidelity.devices import HOLDING, scrape_interval_seconds
+from bench.analysis.fidelity.holders import holder_readings
 from bench.analysis.fidelity.summary import Settings, fidelity_readings
+from bench.analysis.fidelity.view import METRIC
 
-__all__ = ["Settings", "fidelity_readings"]
+__all__ = ["HOLDING", "METRIC", "Settings", "fidelity_readings", "holder_readings", "scrape_interval_seconds"]

@@ -123,6 +123,16 @@ def scrape_grid(devices: Iterable[Device]) -> dict[str, FloatArray]:
     return {device.uuid: joined[device.instance or device.uuid] for device in listed}
 
 
+def scrape_interval_seconds(readings: Iterable[Reading]) -> float | None:
+    """The median time between samples that Prometheus has stored; None where it has no two of any series."""
+    gaps = [
+        np.diff(each.times_seconds)
+        for each in readings
+        if isinstance(each, Measurement) and each.source is Source.PROMETHEUS and each.times_seconds.size > 1
+    ]
+    return float(np.median(np.concatenate(gaps))) if gaps else None
+
+
 def claims_of(devices: Iterable[Device]) -> dict[Key, FloatArray]:
     """When samples of a device carried a pod's labels."""
     found: dict[Key, list[FloatArray]] = defaultdict(list)

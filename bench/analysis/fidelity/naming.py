@@ -4,6 +4,7 @@ Whom the labels name: attribution by kind of error, how long labels take, what h
 Series belong here too: each change of a label ends one series and begins another.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -39,7 +40,7 @@ def of_naming(
     right = found.pods_right
     yield told("pods_named_right_ratio", (right.low, right.estimate, right.high))
     yield from _by_device(claims, scrapes, holdings, guard)
-    yield from _matrix(claims, holdings)
+    yield from _matrix(devices, holdings)
     delays = label_delays(claims, holdings)
     if delays.appear_seconds:
         yield told("label_appears_seconds", delays.appear_seconds)
@@ -66,12 +67,18 @@ def _by_device(
         yield told("duplicates_total", (found.duplicate_total if is_ours else 0,), uuid)
 
 
-def _matrix(claims: Mapping[Key, FloatArray], holdings: Iterable[Holding]) -> Iterator[Reading]:
-    """How many samples of each device name each pod, beside whether that pod held it: the attribution matrix."""
-    held = {(each.uuid, each.pod) for each in holdings}
-    for uuid, pod in sorted(held | set(claims)):
-        labels = {"uuid": uuid, "pod": pod, "held": str((uuid, pod) in held).lower()}
-        yield told_of("samples_named_total", (float(claims.get((uuid, pod), np.empty(0)).size),), labels)
+def _matrix(devices: Iterable[Device], holdings: Sequence[Holding]) -> Iterator[Reading]:
+    """The attribution matrix: how many samples of a device named a pod (or none) while another (or none) held it."""
+    for device in devices:
+        held = [each for each in holdings if each.uuid == device.uuid]
+        counts: Counter[tuple[str, str]] = Counter()
+        for pod, signal in device.pieces.get(BUSY, []) if held else []:
+            for at in signal.times_seconds.tolist():
+                holders = [each.pod for each in held if each.start_seconds <= at <= each.end_seconds]
+                counts[pod, pod if pod in holders else ",".join(holders)] += 1
+        for (claimed, holder), count in sorted(counts.items()):
+            labels = {"uuid": device.uuid, "claimed": claimed, "held": holder}
+            yield told_of("attribution_samples_total", (float(count),), labels)
 
 
 def _hand_overs(

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.analysis.fidelity import transport
+from bench.analysis.fidelity.advised import advised
 from bench.analysis.fidelity.age import CollectInterval, lag, staleness
-from bench.analysis.fidelity.agreement import Agreement, aligned, interval_means, regress, unaligned
+from bench.analysis.fidelity.agreement import Agreement, aligned, interval_means, nearest, regress, unaligned
 from bench.analysis.fidelity.clocks import node_shifts
 from bench.analysis.fidelity.devices import (
     BUSY,
@@ -33,7 +34,7 @@ from bench.analysis.fidelity.passes import Passes, find_passes
 from bench.analysis.fidelity.screening import COMPARED, Screened, beyond, scale_of, screen, tolerance_of
 from bench.analysis.fidelity.told import absent, told
 from bench.analysis.fidelity.view import view_readings
-from bench.analysis.intervals import block_bootstrap_interval
+from bench.analysis.intervals import block_bootstrap_interval, wilson_interval
 from bench.model.measurement import FloatArray, Reading
 
 AGE_FLOOR_SECONDS = 0.3
@@ -42,6 +43,12 @@ AGE_FLOOR_RATIO = 0.05
 """Of the collect interval: passes are late on a busy node."""
 _CLOCK_BOUND_SECONDS = 0.25
 """Clocks that are not known better make ages and alignment worth nothing."""
+
+NVML_WINDOW_SECONDS = 1.0
+"""Over which NVML takes its mean at most, as nvml.h says."""
+_MEANING_RATIO = 0.1
+"""dcgmproftester's own tolerance."""
+_QUANTUM_RATIO = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +84,7 @@ def fidelity_readings(readings: Sequence[Reading], settings: Settings) -> Iterat
         yield told("device_unseen_total", (float(not device.pieces),), device.uuid)
     yield from of_naming(listed, holdings, grids, settings.scrape_seconds)
     yield from view_readings(readings)
+    yield from advised(readings, passes.collects, settings.scrape_seconds)
 
 
 def _fields_by_target(devices: Sequence[Device]) -> dict[str, set[str]]:
@@ -92,7 +100,7 @@ def _known(fields: dict[str, set[str]]) -> set[str]:
 
 
 def _of_coverage(device: Device, due: set[str], grid: FloatArray, settings: Settings) -> Iterator[Reading]:
-    """By quantity, of its exporter's scrapes those that brought a sample; and of the scrapes that were due those made."""
+    """By quantity, the share of its exporter's scrapes with a sample; and how many of the due scrapes were made."""
     scrapes = grid[(grid >= settings.start_seconds) & (grid <= settings.end_seconds)]
     if not scrapes.size:
         return
@@ -107,7 +115,8 @@ def _of_coverage(device: Device, due: set[str], grid: FloatArray, settings: Sett
     for name in sorted(due):
         raw = device.scraped(name)
         there = int(np.isin(scrapes, raw.times_seconds).sum()) if raw is not None else 0
-        yield told("coverage_ratio", (there / scrapes.size,), device.uuid, name)
+        share = wilson_interval(there, int(scrapes.size))
+        yield told("coverage_ratio", (share.low, share.estimate, share.high), device.uuid, name)
 
 
 def _of_device(device: Device, passes: Passes, settings: Settings) -> Iterator[Reading]:
@@ -277,13 +286,25 @@ def _of_lag(device: Device, busy: Screened | None, settings: Settings) -> Iterat
 
 
 def _of_meaning(device: Device, engine: Screened | None, passes: Passes) -> Iterator[Reading]:
-    """The profiling counter, a mean over the collect interval, on NVML's utilisation over the same interval."""
+    """
+    The profiling counter, a mean over the collect interval, against NVML's utilisation in and about that interval.
+
+    NVML's own window (up to a second) blurs what happened when, so the mean has to lie between the least and the most
+    that NVML showed; a slope is told where the levels alone decide it.
+    """
     probed, collect = device.probed.get(BUSY), passes.collects.get(device.node)
     if engine is None or probed is None or collect is None or not engine.values.size:
         return
     ends = engine.times_seconds - engine.ages_seconds
-    means = interval_means(probed, ends, length_seconds=max(collect.seconds, 0.1))
-    found = regress(means, engine.values)
-    if found is not None and float(np.nanmax(means) - np.nanmin(means)) > 0.5:
-        yield told("engine_to_busy_slope_ratio", (found.slope,), device.uuid, ENGINE)
-        yield told("engine_explained_ratio", (found.r_squared,), device.uuid, ENGINE)
+    offsets = np.linspace(-collect.seconds - NVML_WINDOW_SECONDS / 2, NVML_WINDOW_SECONDS, 60)
+    about = nearest(probed, (ends[:, np.newaxis] + offsets).ravel()).reshape(ends.size, offsets.size)
+    low, high = about.min(axis=1), about.max(axis=1)
+    outside = np.maximum(low * (1.0 - _MEANING_RATIO) - engine.values, engine.values - high * (1.0 + _MEANING_RATIO))
+    seen = outside[np.isfinite(outside)]
+    if seen.size:
+        excess = np.maximum(0.0, seen - _QUANTUM_RATIO)
+        yield told("engine_unexplained_ratio", (float(excess.mean()),), device.uuid, ENGINE)
+    is_steady = high - low <= _MEANING_RATIO
+    found = regress(((low + high) / 2.0)[is_steady], engine.values[is_steady])
+    if found is not None and float(np.ptp(low[is_steady])) > 0.5:
+        yield told("engine_to_busy_slope_ratio", (found.low, found.slope, found.high), device.uuid, ENGINE)

@@ -1,0 +1,114 @@
+"""
+What to change on the way of a metric, from what was measured of it: intervals, names, labels.
+
+A change of an interval says what the mean reaction of an autoscaler would be before and after; a note names a fact of
+the exporter or of its scraping that queries and rules must know.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from bench.analysis.advice import advise_intervals
+from bench.analysis.fidelity import transport
+from bench.analysis.fidelity.age import CollectInterval
+from bench.analysis.fidelity.devices import find_exporters
+from bench.analysis.fidelity.told import absent, told_of
+from bench.analysis.prediction import Intervals, Rise
+from bench.analysis.signals import Signal
+from bench.model.measurement import Absent, Measurement, Reading, Source
+
+ADVICE = "interval_advice_seconds"
+"""The mean reaction, with the labels `what`, the change that is advised, and `of`: before or after it."""
+NOTE = "noted_total"
+"""How often a fact was seen; the label `note` says it."""
+
+_STEP = Rise(base=0.0, peak=100.0, threshold=77.0)
+"""From idle to full, past a target of 70 and the tolerance of an HPA."""
+_WORTH_RATIO = 0.95
+_NOT_HONOURED = (
+    "honorLabels is false: the pod that uses a device is exported_pod, `pod` is the exporter's; "
+    "rules that ask for `pod` mean the exporter"
+)
+_NEW_NAMES = ("_UTIL_RATIO", "_CELSIUS", "_WATTS")
+
+
+def advised(
+    readings: Sequence[Reading], collects: Mapping[str, CollectInterval], scrape_seconds: float
+) -> Iterator[Reading]:
+    """Intervals against what is configured, what shorter ones would bring, and notes."""
+    yield from _against_configured(readings, collects)
+    slowest = max(collects.values(), key=lambda each: each.seconds, default=None)
+    if slowest is None:
+        yield absent(ADVICE, "no collect interval could be measured")
+    else:
+        intervals = Intervals(collect_seconds=slowest.seconds, scrape_seconds=scrape_seconds)
+        for change in advise_intervals(intervals, _STEP):
+            if change.mean_after_seconds > _WORTH_RATIO * change.mean_before_seconds:
+                continue  # nobody would feel it
+            for of, seconds in (("before", change.mean_before_seconds), ("after", change.mean_after_seconds)):
+                yield told_of(ADVICE, (seconds,), {"what": change.what, "of": of})
+    for note, count in _notes(readings):
+        yield told_of(NOTE, (float(count),), {"note": note})
+
+
+def _against_configured(readings: Sequence[Reading], collects: Mapping[str, CollectInterval]) -> Iterator[Reading]:
+    name = "collect_interval_measured_to_configured_ratio"
+    for each in readings:
+        if each.name != "exporter_configured_collect_seconds":
+            continue
+        measured = collects.get(each.labels.get("node", ""))
+        if isinstance(each, Absent):
+            yield absent(name, each.reason)
+        elif measured is None:
+            yield absent(name, f"nobody saw how often the exporter on {each.labels.get('node')} collects")
+        else:
+            # where scrapes alone tell, the interval is bounded from above by them: only the lower bound accuses
+            ratio = measured.at_least_seconds / float(each.values[-1])
+            yield told_of(name, (ratio,), {"node": each.labels.get("node", "")})
+
+
+def _notes(readings: Sequence[Reading]) -> Iterator[tuple[str, int]]:
+    yield from _of_labels(readings)
+    yield from _of_names(readings)
+    yield from _of_types(readings)
+    ignored = [each for each in readings if each.name == "exporter_ignored_variable_total"]
+    for each in ignored:
+        yield f"{each.labels['variable']} means nothing to the exporter: its name is DCGM_EXPORTER_INTERVAL", 1
+
+
+def _of_labels(readings: Sequence[Reading]) -> Iterator[tuple[str, int]]:
+    scraped = [each for each in readings if each.source is Source.PROMETHEUS and isinstance(each, Measurement)]
+    exported = [each for each in scraped if each.labels.get("exported_pod")]
+    honoured = [each for each in scraped if each.labels.get("pod") and not find_exporters([each])]
+    if exported:
+        yield _NOT_HONOURED, len(exported)
+    elif any(each.labels.get("container") for each in honoured):
+        yield "honorLabels is true: the pod that uses a device is `pod`", len(honoured)
+    for label in ("Hostname", "hostname"):
+        count = sum(label in each.labels for each in scraped)
+        if count:
+            yield f"the node is in the label {label}; exporters up to 4.8.2 say Hostname, later ones hostname", count
+
+
+def _of_names(readings: Sequence[Reading]) -> Iterator[tuple[str, int]]:
+    names = {each.labels.get("metric", "") for each in readings if each.name == "exporter_series_total"}
+    new = sorted(each for each in names if each.startswith("DCGM_FI_") and each.endswith(_NEW_NAMES))
+    if new:
+        yield f"fields go by the names of DCGM 4.6, such as {new[0]}: queries for the old ones find nothing", len(new)
+
+
+def _of_types(readings: Sequence[Reading]) -> Iterator[tuple[str, int]]:
+    """Counters by their declaration that fall as gauges do."""
+    declared = {
+        each.labels["metric"]
+        for each in readings
+        if each.name == "exporter_series_total" and each.labels.get("declared") == "counter"
+    }
+    falling: dict[str, int] = {}
+    for each in readings:
+        metric = each.labels.get("__name__", "")
+        if each.source is Source.PROMETHEUS and metric in declared and isinstance(each, Measurement):
+            counted = transport.counter(Signal.of(each, is_polled=False), mean_rate_per_second=1.0)
+            falling[metric] = falling.get(metric, 0) + counted.looks_like_gauge
+    for metric, count in sorted(falling.items()):
+        if count:
+            yield f"{metric} is declared a counter and is a gauge: rate() of it means nothing", count
