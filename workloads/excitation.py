@@ -34,17 +34,17 @@ class Course:
 
     def _steps(self, place: int) -> Iterator[Step]:
         held = random.Random(self.seed * 1009 + place)  # noqa: S311 - no secret
-        yield Step(seconds=IDLE_SHARE * self.duration_seconds, duty_ratio=0.0)
+        yield Step(seconds=round(IDLE_SHARE * self.duration_seconds, 3), duty_ratio=0.0)
         memory = 0
         for number, seconds in enumerate(self._dwells()):
             memory = held.choice([each for each in MEMORY_PARTS if each != memory])
             busy = float((number + place) % 2)
             yield Step(seconds=seconds, duty_ratio=busy, memory_bytes=memory * (self.memory_bytes // 2))
         for duty in STAIRS:
-            seconds = STAIRS_SHARE * self.duration_seconds / len(STAIRS)
+            seconds = round(STAIRS_SHARE * self.duration_seconds / len(STAIRS), 3)
             yield Step(seconds=seconds, duty_ratio=duty, memory_bytes=self.memory_bytes)
         rest = 1.0 - IDLE_SHARE - TURNS_SHARE - STAIRS_SHARE
-        yield Step(seconds=rest * self.duration_seconds, duty_ratio=0.0)
+        yield Step(seconds=round(rest * self.duration_seconds, 3), duty_ratio=0.0)
 
     def _dwells(self) -> Iterator[float]:
         """Half to one and a half dwell each; the last takes what is left, so that all pods end together."""

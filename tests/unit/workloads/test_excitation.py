@@ -1,0 +1,59 @@
+"""The course of work on several devices is known beforehand, and the same seed gives the same one."""
+
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from workloads.excitation import STAIRS, Course, Excitation
+from workloads.gpu_burn import Burning, NumpyBackend, Products, Step, parse, play
+
+
+def course(seed: int = 1) -> Course:
+    return Course(duration_seconds=100.0, dwell_seconds=5.0, memory_bytes=1 << 30, seed=seed)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_neighbours_take_turns_and_all_pods_end_together(seed: int) -> None:
+    even, odd = course(seed).steps(0), course(seed).steps(1)
+
+    assert [each.seconds for each in even] == [each.seconds for each in odd]
+    assert sum(each.seconds for each in even) == pytest.approx(100.0, abs=0.01)
+    turns = slice(1, len(even) - len(STAIRS) - 1)
+    assert all(one.duty_ratio + other.duty_ratio == 1.0 for one, other in zip(even[turns], odd[turns], strict=True))
+
+
+def test_every_course_rests_first_and_last_and_climbs_the_stairs() -> None:
+    steps = course().steps(0)
+
+    assert (steps[0].duty_ratio, steps[-1].duty_ratio) == (0.0, 0.0)
+    assert tuple(each.duty_ratio for each in steps[-5:-1]) == STAIRS
+    assert len({each.memory_bytes for each in steps}) >= 3
+
+
+def test_the_same_seed_gives_the_same_course_and_another_another() -> None:
+    assert course(3).steps(2) == course(3).steps(2)
+    assert course(3).steps(2) != course(4).steps(2)
+
+
+def test_a_pod_is_told_its_steps_as_its_program_reads_them() -> None:
+    steps = course().steps(0)
+    played = Excitation(name="burn", namespace="ns", steps=(steps,), begin_utc_seconds=12.5, image="i")
+    (pod,) = played.pods()
+    told = parse(pod["spec"]["containers"][0]["command"][2:])
+
+    assert told.steps == steps
+    assert told.begin_utc == 12.5
+
+
+def test_steps_that_are_over_are_left_out_and_each_of_the_others_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    backend = NumpyBackend(np, cores=1.0, device_bytes_per_byte=16)
+    burning = Burning(backend, Products(backend, edge=16, occupancy_ratio=0.1), threading.Event())
+    gone, short = Step(seconds=5.0, duty_ratio=1.0), Step(seconds=0.1, duty_ratio=0.5, memory_bytes=1 << 20)
+    result = play(burning, (gone, short), time.time() - 5.0)
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line["duty_ratio"], line["memory_bytes"]) for line in lines] == [(0.5, 1 << 20), (0.0, 0)]
+    assert result.verified
