@@ -13,6 +13,7 @@ from bench import (
     Reading,
     Relation,
     Rig,
+    ScaledMetric,
     Source,
     Statistic,
     Unit,
@@ -298,7 +299,8 @@ class _Trial:
         self._probes = rig.probes(namespace=self._namespace, image=told.probe_image, metrics=metrics, seconds=seconds)
         self._started = time.time()
         if told.metric:
-            self._poll = rig.poll_custom_metric(namespace=self._namespace, metric=told.metric, hertz=POLL_HERTZ)
+            asked = ScaledMetric(kind="Object", metric=told.metric)
+            self._poll = rig.poll_metric(asked, namespace=self._namespace, hertz=POLL_HERTZ)
 
     def scout(self) -> Iterator[Reading]:
         """

@@ -146,6 +146,11 @@ class Devices:
         """What the kubelet's PodResources List tells, one entry a pod that holds devices."""
         return [pod_resources(holding) for holding in self._holdings.values() if holding.node == node and holding.units]
 
+    @property
+    def count(self) -> int:
+        """Of all nodes."""
+        return sum(len(boards) for boards in self._boards.values())
+
     def sample(self, usage: Mapping[str, PodUsage]) -> None:
         """Called each 100 ms with every pod uid that holds a device; advances the model, writes the state pages."""
         now = self._clock()

@@ -39,7 +39,9 @@ from bench.lab.truth import TruthLog
 
 _SAMPLE_SECONDS: Final = 0.1
 _DECAY_SECONDS: Final = 30.0
-"""Devices that nobody holds any more cool down; after this nothing of it is left to be seen."""
+"""Devices that nobody holds any more cool down; after this only their energy goes on rising."""
+_IDLE_DEVICE_SECONDS: Final = 0.003
+"""Between two samples for each device when all rest: up to 33 are sampled as ever, 800 every 2.4 s, at like cost."""
 _USERS: Final = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 _GROUP: Final = "root:x:0:\nnogroup:x:65534:\n"
 _NSSWITCH: Final = "passwd: files\ngroup: files\nhosts: files dns\n"
@@ -127,7 +129,7 @@ class Agent:
         task.add_done_callback(self._chores.discard)
 
     async def _sample(self) -> None:
-        """Measure what holders of devices use, as long as there are any or their devices still cool."""
+        """Measure what holders of devices use; where nobody holds any, and none still cools, let their energy rise."""
         loop = asyncio.get_running_loop()
         devices = self._host.devices
         busy_until, due = loop.time(), loop.time()
@@ -135,9 +137,10 @@ class Agent:
             holders = devices.holders()
             if holders:
                 busy_until = loop.time() + _DECAY_SECONDS
-            if loop.time() <= busy_until:
-                devices.sample(self._accounting.usage(pod for uid, pod in self._pods.items() if uid in holders))
-            due = max(due + _SAMPLE_SECONDS, loop.time())
+            devices.sample(self._accounting.usage(pod for uid, pod in self._pods.items() if uid in holders))
+            rests = loop.time() > busy_until
+            period = max(_SAMPLE_SECONDS, _IDLE_DEVICE_SECONDS * devices.count) if rests else _SAMPLE_SECONDS
+            due = max(due + period, loop.time())
             await asyncio.sleep(due - loop.time())
 
 
