@@ -41,7 +41,9 @@ _SAMPLE_SECONDS: Final = 0.1
 _DECAY_SECONDS: Final = 30.0
 """Devices that nobody holds any more cool down; after this only their energy goes on rising."""
 _IDLE_DEVICE_SECONDS: Final = 0.003
-"""Between two samples for each device when all rest: up to 33 are sampled as ever, 800 every 2.4 s, at like cost."""
+"""Between two samples for each device when all rest: up to 33 are sampled as ever, more of them less often."""
+_IDLE_MOST_SECONDS: Final = 1.0
+"""What the devices take for one step."""
 _USERS: Final = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n"
 _GROUP: Final = "root:x:0:\nnogroup:x:65534:\n"
 _NSSWITCH: Final = "passwd: files\ngroup: files\nhosts: files dns\n"
@@ -139,8 +141,8 @@ class Agent:
                 busy_until = loop.time() + _DECAY_SECONDS
             devices.sample(self._accounting.usage(pod for uid, pod in self._pods.items() if uid in holders))
             rests = loop.time() > busy_until
-            period = max(_SAMPLE_SECONDS, _IDLE_DEVICE_SECONDS * devices.count) if rests else _SAMPLE_SECONDS
-            due = max(due + period, loop.time())
+            rest_seconds = min(_IDLE_MOST_SECONDS, _IDLE_DEVICE_SECONDS * devices.count)
+            due = max(due + (max(_SAMPLE_SECONDS, rest_seconds) if rests else _SAMPLE_SECONDS), loop.time())
             await asyncio.sleep(due - loop.time())
 
 
