@@ -30,7 +30,9 @@ def read_exposition(text: str) -> Exposition:
     declared: dict[str, str] = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            metrics[sample.name] += 1
-            declared[sample.name] = family.type
+            # the parser gives counters the ending of OpenMetrics, also where the text has none
+            name = sample.name if sample.name in text else sample.name.removesuffix("_total")
+            metrics[name] += 1
+            declared[name] = family.type
             labels.update(name for name, value in sample.labels.items() if value)
     return Exposition(series_by_metric=metrics, declared_by_metric=declared, series_by_label=labels)
