@@ -14,4 +14,6 @@ GATEWAY_SERVICE_ADDRESS: Final = "198.19.0.20"
 PROMETHEUS_SERVICE_ADDRESS: Final = "198.19.0.30"
 """Of Service monitoring/prometheus, port 9090."""
 API_PORT: Final = 6443
+SLOW_ADMISSION_PORT: Final = 9443
+"""Of the agent, on the bridge: asked by the API server while a fault wants something to be slow."""
 CLUSTER_DOMAIN: Final = "cluster.local"

@@ -4,14 +4,31 @@ from typing import Final
 
 from bench.errors import WrongUsage
 from bench.lab.faults.declaration import Argument, Fault, Kind
+from bench.lab.faults.stages import STAGES
 
 _AUTOSCALING: Final = "pod-autoscaling"
+_METRICS: Final = "accelerator-metrics"
 
-CATALOGUE: Final = (
+_DEVICE: Final = Argument(name="device", default="", help="index or uuid; all devices without it")
+_LONGEST_SECONDS: Final = 25.0
+"""The API server waits at most 30 s for a webhook."""
+
+
+def _field(default: str) -> Argument:
+    return Argument(name="field", default=default, help="DCGM's name of the metric; empty: all of them")
+
+
+_OF_AUTOSCALING: Final = (
     Fault(
         name="adapter-down",
         does="No metrics adapter runs: the metrics API answers 503, and the autoscaler is given nothing.",
         must_fail=((_AUTOSCALING, "replicas_short_of_predicted_total"),),
+    ),
+    Fault(
+        name="series-dropped",
+        does="Prometheus drops the samples of a metric as it scrapes the exporter, which still shows them.",
+        arguments=(_field("DCGM_FI_DEV_GPU_UTIL"), _DEVICE),
+        must_fail=((_AUTOSCALING, "replicas_short_of_predicted_total"), (_METRICS, "coverage_ratio")),
     ),
     Fault(
         name="exporter-slow",
@@ -21,12 +38,128 @@ CATALOGUE: Final = (
                 name="factor",
                 kind=Kind.NUMBER,
                 default=10.0,
-                help="how many configured intervals pass from one to the next",
+                help="how many configured intervals pass until it collects again",
             ),
         ),
         must_fail=((_AUTOSCALING, "collect_interval_measured_to_configured_ratio"),),
     ),
+    Fault(
+        name="ready-without-serving",
+        does="Containers that are started from now on are told as Ready at once, while their program never runs.",
+        arguments=(Argument(name="image", default="*ollama*", help="which images, with * and ?"),),
+        must_fail=((_AUTOSCALING, "ready_pods_that_never_answered_total"),),
+    ),
+    Fault(
+        name="two-pods-one-device",
+        does="A pod that is admitted from now on gets a device that another pod of its node holds, if there is one.",
+        must_fail=((_AUTOSCALING, "pods_that_share_a_device_total"),),
+    ),
+    Fault(
+        name="gateway-cut-off",
+        does="The Gateway hears no more from the API server: it serves what it knew, and learns of no new endpoint.",
+        must_fail=((_AUTOSCALING, "ready_pods_that_never_answered_total"),),
+    ),
+    Fault(
+        name="slow-stage",
+        does="One stage between load and relief takes so much longer.",
+        arguments=(
+            Argument(name="stage", choices=STAGES, help=f"one of {', '.join(STAGES)}"),
+            Argument(name="seconds", kind=Kind.NUMBER, help="how much longer", at_most=_LONGEST_SECONDS),
+        ),
+        must_fail=((_AUTOSCALING, "stage_beyond_its_worst_seconds"),),
+    ),
 )
+_OF_METRICS: Final = (
+    Fault(
+        name="series-frozen",
+        does="The exporter shows for ever what it showed first after this.",
+        arguments=(_field(""), _DEVICE),
+        must_fail=((_METRICS, "sample_age_seconds"),),
+    ),
+    Fault(
+        name="delayed-series",
+        does="The exporter shows what it read so much earlier.",
+        arguments=(
+            Argument(name="seconds", kind=Kind.NUMBER, default=10.0, help="how much earlier"),
+            _field(""),
+            _DEVICE,
+        ),
+        must_fail=((_METRICS, "sample_age_seconds"),),
+    ),
+    Fault(
+        name="wrong-unit",
+        does="The exporter shows a metric times a factor: 1000 makes milliwatts of watts, 0.01 a ratio of percents.",
+        arguments=(
+            Argument(name="factor", kind=Kind.NUMBER, default=1000.0, help="what values are multiplied by"),
+            _field("DCGM_FI_DEV_POWER_USAGE"),
+            _DEVICE,
+        ),
+        must_fail=((_METRICS, "unit_factor_ratio"),),
+    ),
+    Fault(
+        name="sentinel-leaked",
+        does="The exporter shows DCGM's mark for a value that is not supported as if it were the value.",
+        arguments=(_field("DCGM_FI_DEV_FB_USED"), _DEVICE),
+        must_fail=((_METRICS, "sentinels_total"),),
+    ),
+    Fault(
+        name="counter-reset",
+        does="The exporter's counter begins anew at 0.",
+        arguments=(_field("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"), _DEVICE),
+        must_fail=((_METRICS, "counter_falls_total"),),
+    ),
+    Fault(
+        name="wrong-pod",
+        does="The exporter names another pod at a device than the one that holds it.",
+        arguments=(_DEVICE,),
+        must_fail=((_METRICS, "attribution_precision_ratio"),),
+    ),
+    Fault(
+        name="missing-pod-label",
+        does="The exporter names no pod at a device that one holds.",
+        arguments=(_DEVICE,),
+        must_fail=((_METRICS, "attribution_recall_ratio"),),
+    ),
+    Fault(
+        name="duplicated-series",
+        does="The exporter shows a device twice, the second time with the name of a pod that does not hold it.",
+        arguments=(_DEVICE,),
+        must_fail=((_METRICS, "attribution_precision_ratio"),),
+    ),
+    Fault(
+        name="ghost-pod",
+        does="The kubelet still lists pods with their devices that ended since, so that the exporter names them.",
+        must_fail=((_METRICS, "attribution_precision_ratio"),),
+    ),
+)
+_OF_DEVICES: Final = (
+    Fault(
+        name="xid",
+        does="The driver reports an XID of the device, once.",
+        arguments=(Argument(name="code", kind=Kind.WHOLE, default=13, help="which"), _DEVICE),
+    ),
+    Fault(
+        name="ecc",
+        does="The device counts uncorrectable errors of its memory, and the driver reports XID 48.",
+        arguments=(Argument(name="count", kind=Kind.WHOLE, default=1, help="how many more"), _DEVICE),
+    ),
+    Fault(
+        name="lost-device",
+        does="The device has fallen off the bus: NVML says that it is lost, and the driver reports XID 79.",
+        arguments=(_DEVICE,),
+    ),
+    Fault(
+        name="hot",
+        does="The device is so hot that its clocks fall.",
+        arguments=(Argument(name="celsius", kind=Kind.NUMBER, default=95.0, help="how hot"), _DEVICE),
+    ),
+    Fault(
+        name="energy-falls",
+        does="The device's energy counter falls back to 0 each time it comes to an amount.",
+        arguments=(Argument(name="joules", kind=Kind.NUMBER, default=100.0, help="the amount"), _DEVICE),
+    ),
+)
+CATALOGUE: Final = (*_OF_AUTOSCALING, *_OF_METRICS, *_OF_DEVICES)
 
 
 def get(name: str) -> Fault:

@@ -14,6 +14,7 @@ from bench.errors import LabFailed, MissingTools
 from bench.lab import preflight
 from bench.lab.api import JSON_PATCH, ApiClient, ApiError
 from bench.lab.exec import entering
+from bench.lab.paths import LabPaths
 
 Undo = Mapping[str, Any]
 _NFT_SECONDS: Final = 10.0
@@ -24,6 +25,7 @@ class Lab:
     """A running lab, as far as planting reaches."""
 
     api: ApiClient
+    paths: LabPaths
     pid: int
     """Of its first process, on the host."""
 

@@ -4,21 +4,28 @@ What planting a fault changes in the cluster, and when that has come into effect
 A fault that is not here is nothing but a line in the state: a process of the lab reads it there and lies.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final, Protocol
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Protocol
 
-from bench.errors import DeadlineExceeded
+import yaml
+
+from bench.errors import LabFailed
+from bench.lab import network
 from bench.lab.api import ApiError
-from bench.lab.box.service import become_true
-from bench.lab.faults.changes import Change, Edit, Lab
+from bench.lab.faults.changes import Change, Edit, Lab, PacketRules
 from bench.lab.faults.declaration import Value
-from bench.lab.parts import adapter
-from bench.lab.parts.objects import Ready
-
-_EFFECT_SECONDS: Final = 60.0
+from bench.lab.faults.effects import is_up, until, until_up
+from bench.lab.faults.slow_stage import SlowStage
+from bench.lab.parts import adapter, prometheus
+from bench.lab.parts.objects import NAME_LABEL, Ready
 
 Arguments = Mapping[str, Value]
+
+_PROMETHEUS_CONFIG: Final = f"/api/v1/namespaces/{prometheus.NAMESPACE}/configmaps/prometheus"
+_PROMETHEUS: Final = f"/api/v1/namespaces/{prometheus.NAMESPACE}/services/prometheus:{prometheus.PORT}/proxy"
+_GATEWAY_PODS: Final = f"/api/v1/namespaces/traefik/pods?labelSelector={NAME_LABEL}%3Dtraefik"
 
 
 class Planter(Protocol):
@@ -54,12 +61,12 @@ class AdapterDown:
     """The adapter's Deployment has no replicas."""
 
     async def changes(self, lab: Lab, arguments: Arguments) -> Sequence[Change]:  # noqa: ARG002 - always the same
-        return (Edit(path=_deployment().path, field=("spec", "replicas"), value=0),)
+        return (Edit(path=_adapter().path, field=("spec", "replicas"), value=0),)
 
     async def wait_until_planted(self, lab: Lab, arguments: Arguments) -> None:  # noqa: ARG002 - always the same
         async def has_none() -> bool:
-            found = await lab.api.get(_deployment().path)
-            return not found.get("status", {}).get("replicas") and not await _is_up(lab, adapter.ready[-1])
+            found = await lab.api.get(_adapter().path)
+            return not found.get("status", {}).get("replicas") and not await is_up(lab, adapter.ready[-1])
 
         await until(has_none, "the adapter's last pod is gone")
 
@@ -67,37 +74,96 @@ class AdapterDown:
         await until_up(lab, adapter.ready)
 
 
-def _deployment() -> Ready:
+def _adapter() -> Ready:
     return adapter.ready[0]
 
 
-async def _is_up(lab: Lab, ready: Ready) -> bool:
-    try:
-        return ready.is_met_by(await lab.api.get(ready.path))
-    except ApiError:
-        return False
+class SeriesDropped:
+    """A rule of Prometheus' own configuration drops the series as they are scraped."""
+
+    async def changes(self, lab: Lab, arguments: Arguments) -> Sequence[Change]:
+        found = await lab.api.get(_PROMETHEUS_CONFIG)
+        configuration = without_series(
+            yaml.safe_load(found["data"]["prometheus.yml"]), str(arguments["field"]), str(arguments["device"])
+        )
+        text = yaml.safe_dump(configuration, sort_keys=False)
+        return (Edit(path=_PROMETHEUS_CONFIG, field=("data", "prometheus.yml"), value=text),)
+
+    async def wait_until_planted(self, lab: Lab, arguments: Arguments) -> None:  # noqa: ARG002 - whatever is dropped
+        await until(lambda: _drops(lab), "Prometheus has read its new configuration")
+
+    async def wait_until_cleared(self, lab: Lab) -> None:
+        async def drops_none() -> bool:
+            return not await _drops(lab)
+
+        await until(drops_none, "Prometheus has read its old configuration")
 
 
-async def until_up(lab: Lab, wanted: Sequence[Ready]) -> None:
-    """Returns when all of these objects are up."""
+def without_series(configuration: Mapping[str, Any], field: str, device: str) -> dict[str, Any]:
+    """Prometheus' configuration with one rule more for what it takes from the exporter."""
+    label = "gpu" if device.isdigit() else "UUID"
+    rule = {
+        "source_labels": ["__name__", label],
+        "regex": f"{field or '.*'};{device or '.*'}",
+        "action": "drop",
+    }
+    jobs = [
+        {**job, "metric_relabel_configs": [*job.get("metric_relabel_configs", ()), rule]}
+        if job["job_name"] == "dcgm-exporter"
+        else job
+        for job in configuration["scrape_configs"]
+    ]
+    return {**configuration, "scrape_configs": jobs}
 
-    async def all_are_up() -> bool:
-        return all([await _is_up(lab, ready) for ready in wanted])
 
-    await until(all_are_up, "up are " + ", ".join(map(str, wanted)))
+async def _drops(lab: Lab) -> bool:
+    """Whether the configuration that Prometheus runs with drops anything; has it read its file again before."""
+    # The answer is empty, which is no JSON.
+    with contextlib.suppress(ApiError, json.JSONDecodeError):
+        await lab.api.create(f"{_PROMETHEUS}/-/reload", {})
+    told = await lab.api.get(f"{_PROMETHEUS}/api/v1/status/config")
+    return "action: drop" in told["data"]["yaml"].partition("job_name: kubernetes-pods")[0]
 
 
-async def until(holds: Callable[[], Awaitable[bool]], what: str) -> None:
-    """Asks until the answer is yes; several objects, and effects that are none, cannot be watched as one."""
-    try:
-        async with asyncio.timeout(_EFFECT_SECONDS):
-            await become_true(holds)
-    except TimeoutError as error:
-        raise DeadlineExceeded(f"a fault did not come into effect in {_EFFECT_SECONDS:g} s: {what}.") from error
+class GatewayCutOff:
+    """Nothing passes between the Gateway's pods and the API server any more."""
+
+    async def changes(self, lab: Lab, arguments: Arguments) -> Sequence[Change]:  # noqa: ARG002 - always the same
+        found = await lab.api.get(_GATEWAY_PODS)
+        addresses = [pod["status"]["podIP"] for pod in found["items"] if pod["status"].get("podIP")]
+        if not addresses:
+            raise LabFailed("the Gateway has no pod that could be cut off: bring the lab up with the part gateway.")
+        return (PacketRules(table="gateway_cut_off", content=between(addresses)),)
+
+    async def wait_until_planted(self, lab: Lab, arguments: Arguments) -> None:
+        """At once."""
+
+    async def wait_until_cleared(self, lab: Lab) -> None:
+        """The Gateway hears of what it missed when TCP sends it again: within about the time that it was cut off."""
+
+
+def between(addresses: Sequence[str]) -> str:
+    """Rules that drop what goes from these pods to the API server and back; open connections, too, fall silent."""
+    pods = f"{{ {', '.join(addresses)} }}"
+    return "\n".join(
+        (
+            "chain to_api {",
+            "type filter hook input priority filter; policy accept;",
+            f"ip saddr {pods} tcp dport {network.API_PORT} drop",
+            "}",
+            "chain from_api {",
+            "type filter hook output priority filter; policy accept;",
+            f"ip daddr {pods} tcp sport {network.API_PORT} drop",
+            "}",
+        )
+    )
 
 
 PLANTERS: Final[Mapping[str, Planter]] = {
     "adapter-down": AdapterDown(),
+    "series-dropped": SeriesDropped(),
+    "gateway-cut-off": GatewayCutOff(),
+    "slow-stage": SlowStage(),
 }
 
 

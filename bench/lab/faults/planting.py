@@ -68,7 +68,7 @@ def _alone(paths: LabPaths) -> Iterator[None]:
 async def _plant(paths: LabPaths, pid: int, wanted: Planted) -> Planted:
     planter = planter_of(wanted.name)
     async with ApiClient.from_kubeconfig(paths.kubeconfig) as api:
-        lab = Lab(api=api, pid=pid)
+        lab = Lab(api=api, paths=paths, pid=pid)
         try:
             changes = await planter.changes(lab, wanted.arguments)
             undo = [await change.remember(lab) for change in changes]
@@ -89,7 +89,7 @@ async def _plant(paths: LabPaths, pid: int, wanted: Planted) -> Planted:
 async def _take_back(paths: LabPaths, lab: Lab, name: str) -> None:
     for each in state.read(paths.faults):
         if each.name == name:
-            for undo in reversed(each.undo):
+            for undo in each.undo:
                 with contextlib.suppress(ApiError, BenchError):
                     await put_back(lab, undo)
     _forget(paths, name)
@@ -98,9 +98,9 @@ async def _take_back(paths: LabPaths, lab: Lab, name: str) -> None:
 async def _clear(paths: LabPaths, pid: int, there: Planted) -> None:
     planter = planter_of(there.name)
     async with ApiClient.from_kubeconfig(paths.kubeconfig) as api:
-        lab = Lab(api=api, pid=pid)
+        lab = Lab(api=api, paths=paths, pid=pid)
         try:
-            for undo in reversed(there.undo):
+            for undo in there.undo:
                 await put_back(lab, undo)
             _forget(paths, there.name)
             await planter.wait_until_cleared(lab)

@@ -4,7 +4,9 @@ import math
 from collections.abc import Mapping
 from typing import Final
 
+from bench.lab.faults.state import Faults
 from bench.lab.gpu import model, readout
+from bench.lab.gpu.faults import DeviceFaults
 from bench.lab.gpu.fleet import Gpu, MigInstance, units_of
 from bench.lab.gpu.memory import DeviceMemory
 from bench.lab.gpu.page import Record, StatePage
@@ -30,6 +32,7 @@ class Board:
     def __init__(self, gpu: Gpu, paths: LabPaths, truth: TruthLog) -> None:
         self.gpu = gpu
         self._truth = truth
+        self._faults = DeviceFaults(gpu, Faults(paths.faults))
         self._level = 0
         units = units_of(gpu)
         self._capacity = model.Capacity(
@@ -50,12 +53,12 @@ class Board:
     def advance(self, uses: Mapping[str, model.Use], seconds: float, timestamp_microseconds: int) -> None:
         """`seconds` later, with what the holders of each unit did; published at once."""
         by_instance = {uuid if uuid in self._capacity.instance_cores else "": use for uuid, use in uses.items()}
-        self.state = model.step(self.state, self.gpu.product, self._capacity, by_instance, seconds)
+        self.state = self._faults.heated(model.step(self.state, self.gpu.product, self._capacity, by_instance, seconds))
         self._tell_crossing()
         self.publish(timestamp_microseconds)
 
     def publish(self, timestamp_microseconds: int) -> None:
-        live = readout.live_record(self.gpu, self.state, timestamp_microseconds)
+        live = self._faults.over(readout.live_record(self.gpu, self.state, timestamp_microseconds))
         sample = readout.sample_record(live)
         for page, instances in self._pages:
             page.write(live, self._live_instances(instances), sample)

@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from bench.lab.config import Allocation, LabConfig
-from bench.lab.gpu import allocation, dra
+from bench.lab.faults.state import Faults
+from bench.lab.gpu import allocation, dra, faults
 from bench.lab.gpu.board import Board
 from bench.lab.gpu.containers import View, container_devices
 from bench.lab.gpu.fleet import Gpu, Unit, initial_nodes, make_gpus, units_of
@@ -32,6 +33,9 @@ class Devices:
         self._paths = paths
         self._truth = truth
         self._clock = clock
+        self._faults = Faults(paths.faults)
+        self._ghosts: dict[str, Holding] = {}
+        """Of pods that are gone, which a kubelet that was told to lie still lists."""
         self._boards: dict[str, tuple[Board, ...]] = {}
         self._slots: dict[str, tuple[allocation.Slot, ...]] = {}
         self._units: dict[str, Unit] = {}
@@ -137,14 +141,25 @@ class Devices:
         self._meter.forget(pod_uid)
         if holding:
             self._tell("device-released", holding)
+            if self._faults.find("ghost-pod"):
+                self._ghosts[pod_uid] = holding
 
     def holders(self) -> frozenset[str]:
         """Uids of the pods that hold a device: those that `sample` wants to hear of."""
         return frozenset(uid for uid, holding in self._holdings.items() if holding.units)
 
+    @property
+    def are_at_work(self) -> bool:
+        """Whether `sample` has something to tell: devices that are held, or told to show errors."""
+        return bool(self.holders()) or faults.is_any_planted(self._faults)
+
     def pod_resources(self, node: str) -> list[dict[str, Any]]:
         """What the kubelet's PodResources List tells, one entry a pod that holds devices."""
-        return [pod_resources(holding) for holding in self._holdings.values() if holding.node == node and holding.units]
+        if not self._faults.find("ghost-pod"):
+            self._ghosts.clear()
+        # A ghost comes last: the exporter names the last pod of those that are listed with a device.
+        listed = (*self._holdings.values(), *self._ghosts.values())
+        return [pod_resources(holding) for holding in listed if holding.node == node and holding.units]
 
     @property
     def count(self) -> int:
@@ -181,14 +196,25 @@ class Devices:
     ) -> View:
         name = container["name"]
         granted = name in slots or name in claimed
+        plugin_units = tuple(self._units[slot.uuid] for slot in slots.get(name, ()))
+        claimed_units = tuple(units_of(self._claimed_gpu(device))[0] for device in claimed.get(name, ()))
+        if self._faults.find("two-pods-one-device"):
+            plugin_units = self._taken_instead(node, plugin_units)
+            claimed_units = self._taken_instead(node, claimed_units)
         # a grant sets the variable itself, over whatever the pod says
         chosen = () if granted else allocation.visible_by_variable(container, self._gpus(node))
         return View(
-            plugin_units=tuple(self._units[slot.uuid] for slot in slots.get(name, ())),
-            claimed_units=tuple(units_of(self._claimed_gpu(device))[0] for device in claimed.get(name, ())),
+            plugin_units=plugin_units,
+            claimed_units=claimed_units,
             page_uuids=tuple(gpu.uuid for gpu in chosen),
             minors=tuple(gpu.minor for gpu in chosen),
         )
+
+    def _taken_instead(self, node: str, granted: tuple[Unit, ...]) -> tuple[Unit, ...]:
+        """Devices that other pods of the node hold, as far as there are any; what is listed as held stays as it was."""
+        held = (holding.units for holding in self._holdings.values() if holding.node == node)
+        taken = tuple(dict.fromkeys(unit for units in held for unit in units))
+        return (*taken[: len(granted)], *granted[len(taken) :])
 
     def _claimed_gpu(self, device: dra.ClaimedDevice) -> Gpu:
         for gpu in self._gpus(device.pool):

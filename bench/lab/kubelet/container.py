@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from bench.lab.api import ApiError
 from bench.lab.images import Image
-from bench.lab.kubelet import logs, times
+from bench.lab.kubelet import logs, lying, times
 from bench.lab.kubelet.backoff import Backoff
 from bench.lab.kubelet.environment import ConfigMissing
 from bench.lab.kubelet.hooks import HookFailed, Probing
@@ -73,6 +73,8 @@ class Container:
         self._pulls = Pulls(setting, spec, self._wait_as)
         self._has_run = False
         self._changed = asyncio.Event()
+        self._readiness = lying.Readiness(setting.host.faults, self._on_ready)
+        self._is_mute = False
 
     @property
     def pid(self) -> int:
@@ -152,6 +154,8 @@ class Container:
             prepared = await self._prepare(image)
             if prepared is None:
                 return
+            if self.role is Role.MAIN and not self._has_run:
+                await self._pause(lying.delay_seconds(self._setting.host.faults, "started"))
             begun = asyncio.get_running_loop().time()
             code = await self._run_once(prepared)
             if self._setting.stopping.is_set() or not self._restarts(code):
@@ -199,10 +203,12 @@ class Container:
 
     async def _prepare(self, image: Image) -> Prepared | None:
         """Everything that the start needs; None when the pod stops before all of it is there."""
+        self._is_mute = lying.is_mute(self._setting.host.faults, self._spec["image"])
+        spec = {**self._spec, **lying.DOES_NOTHING} if self._is_mute else self._spec
         told = ""
         while not self._setting.stopping.is_set():
             try:
-                return await prepare(self._setting, self._spec, image, self.record.restarts + self._has_run)
+                return await prepare(self._setting, spec, image, self.record.restarts + self._has_run)
             except (ConfigMissing, ProgramMissing, ApiError, OSError) as error:
                 if str(error) != told:
                     told = str(error)
@@ -274,6 +280,7 @@ class Container:
         self._setting.note("container-ended", container=self.name, exit_code=code, reason=reason)
 
     def _terminated(self, code: int, details: dict[str, Any]) -> None:
+        self._readiness.forget()
         self.record.started = False
         self.record.ready = self.role is Role.INIT and code == 0
         own = {"exitCode": code, "finishedAt": times.now(), "containerID": self.record.container_id}
@@ -289,6 +296,10 @@ class Container:
 
     async def _accompany(self, probing: Probing) -> None:
         """Hooks and probes of one start; cancelled at its end."""
+        if self._is_mute:
+            self.record.started = True
+            self._readiness.say(True)
+            return
         try:
             await probing.post_start()
         except HookFailed as error:
@@ -297,14 +308,14 @@ class Container:
             return
         await probing.watch(
             started=self._on_started(probing),
-            ready=self._on_ready,
+            ready=self._readiness.say,
             unhealthy=self._on_unhealthy,
         )
 
     def _on_started(self, probing: Probing) -> Callable[[], None]:
         def started() -> None:
             self.record.started = True
-            self.record.ready = not probing.has(ProbeKind.READINESS)
+            self._readiness.say(not probing.has(ProbeKind.READINESS))
             self._tell_change()
 
         return started
@@ -325,6 +336,8 @@ class Container:
 
     async def stop(self) -> None:
         """The pod stops: end what runs, within the pod's grace; returns at once if nothing does."""
+        if self._process is not None and not self._process.is_over:
+            await self._until_over(self._process, lying.delay_seconds(self._setting.host.faults, "last-answer"))
         await self._end_process(f"Stopping container {self.name}", self._setting.grace_seconds)
 
     async def _end_process(self, message: str, grace_seconds: float) -> None:

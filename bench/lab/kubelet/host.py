@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.lab.api import ApiClient
 from bench.lab.cgroups import Groups
 from bench.lab.config import LabConfig
+from bench.lab.faults.state import Faults
 from bench.lab.gpu.devices import Devices
 from bench.lab.images import Catalogue
 from bench.lab.kubelet.admission import Rooms
@@ -27,6 +28,7 @@ class Host:
     config: LabConfig
     paths: LabPaths
     truth: TruthLog
+    faults: Faults
     api: ApiClient
     events: EventRecorder
     publisher: Publisher

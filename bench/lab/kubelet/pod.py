@@ -10,7 +10,7 @@ from typing import Any, Final
 from bench.lab.api import ApiError
 from bench.lab.cgroups import Limits
 from bench.lab.gpu.devices import InsufficientDevices
-from bench.lab.kubelet import claims, environment, status, times
+from bench.lab.kubelet import claims, environment, lying, status, times
 from bench.lab.kubelet.admission import Rejection, limits, requests
 from bench.lab.kubelet.container import Container, Role
 from bench.lab.kubelet.host import Host
@@ -336,7 +336,7 @@ class Pod:
         self._network = None
         if self._setting.group and not self._host.groups.remove(self._setting.group):
             _log.warning("the control group %s is not empty yet", self._setting.group)
-        self._host.devices.release(self.uid)
+        lying.after_delay(self._host.faults, "device-free", lambda: self._host.devices.release(self.uid))
         self._host.rooms.give_back(self._setting.node, self.uid)
 
     def _on_change(self) -> None:

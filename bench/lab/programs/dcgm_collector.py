@@ -3,6 +3,7 @@
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -29,6 +30,8 @@ FIRST_INTERVAL_SECONDS: Final = 0.25
 """Between the first two profiling samples, so that the first answer has the ratios too."""
 STOP_SECONDS: Final = 10.0
 """For the reading that is under way; one takes milliseconds."""
+KEPT_READINGS: Final = 600
+"""Ten minutes at an interval of a second, for a lab that wants old ones shown."""
 _NO_DEVICES: Final = "The exporter found no device by NVML ({}); it needs NVIDIA_VISIBLE_DEVICES=all and SYS_ADMIN."
 
 
@@ -55,7 +58,7 @@ class Collector:
         self._entities = entities
         self._events = _register_xids(entities)
         self._stopped = threading.Event()
-        self._latest: tuple[Reading, ...] = ()
+        self._history: deque[tuple[float, tuple[Reading, ...]]] = deque(maxlen=KEPT_READINGS)
         self.on_refresh: Callable[[], None] = _nobody_listens
         """Called after each reading of all devices."""
         self.faults: Callable[[], Mapping[str, Planted]] = dict
@@ -75,9 +78,13 @@ class Collector:
         if self._thread.is_alive():
             self._thread.join(STOP_SECONDS)
 
-    def latest(self) -> tuple[Reading, ...]:
-        """As of the last interval: up to that long ago."""
-        return self._latest
+    def latest(self, seconds_ago: float = 0.0) -> tuple[Reading, ...]:
+        """As of the last interval: up to that long ago. What was the latest some time ago, as far as it is kept."""
+        until = time.monotonic() - seconds_ago
+        for at, readings in reversed(self._history):
+            if at <= until:
+                return readings
+        return self._history[0][1] if self._history else ()
 
     def collect(self) -> None:
         self._note_xids()
@@ -85,7 +92,7 @@ class Collector:
         for entity in self._entities:
             sample_profiling(entity)
             readings.append(self._read(entity))
-        self._latest = tuple(readings)
+        self._history.append((time.monotonic(), tuple(readings)))
         self.on_refresh()
 
     def _run(self) -> None:

@@ -16,18 +16,21 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from bench.errors import WrongUsage
 from bench.lab.programs.dcgm_collector import Collector, open_entities, unknown_fields
 from bench.lab.programs.dcgm_counters import DEFAULT_COLLECTORS, Counter, read_counters
-from bench.lab.programs.dcgm_pods import HolderMap, find_faults, find_holders, tell_refresh
+from bench.lab.programs.dcgm_faults import Distortion, delay_seconds, named_wrongly
+from bench.lab.programs.dcgm_pods import Holder, HolderMap, find_faults, find_holders, tell_refresh
 from bench.lab.programs.dcgm_text import Style, render
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_INTERVAL_MILLISECONDS: Final = 30000
 DEFAULT_SOCKET: Final = "/var/lib/kubelet/pod-resources/kubelet.sock"
+NAMESPACE_FILE: Final = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -43,6 +46,8 @@ class Settings:
     with_claims: bool
     socket_path: str
     style: Style
+    own_pod: Holder
+    """The one that the exporter itself runs in."""
 
 
 def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
@@ -61,7 +66,16 @@ def parse_settings(arguments: Sequence[str], environment: Mapping[str, str]) -> 
             hostname="" if parsed.no_hostname else environment.get("NODE_NAME") or socket.gethostname(),
             virtual_gpus=parsed.kubernetes_virtual_gpus,
         ),
+        own_pod=Holder(pod=environment.get("HOSTNAME", ""), namespace=_own_namespace(), container="exporter"),
     )
+
+
+def _own_namespace() -> str:
+    """As the service account tells; empty outside of a pod."""
+    try:
+        return NAMESPACE_FILE.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
@@ -98,14 +112,20 @@ class Exporter:
         self._settings = settings
         self._counters = counters
         self._collector = collector
+        self._distortion = Distortion()
 
-    def metrics(self) -> str:
-        """Values of the last interval with the pods of this moment."""
-        settings = self._settings
-        holders = HolderMap()
-        if settings.kubernetes:
-            holders = find_holders(settings.socket_path, with_claims=settings.with_claims)
-        return render(self._counters, self._collector.latest(), holders, settings.style)
+    def metrics(self, *, is_scrape: bool = False) -> str:
+        """Values of the last interval with the pods of this moment; what the lab wants wrong is made so here."""
+        settings, latest = self._settings, self._collector.latest
+        if not settings.kubernetes:
+            return render(self._counters, latest(), HolderMap(), settings.style)
+        faults = find_faults(settings.socket_path)
+        delay = delay_seconds(faults, is_scrape=is_scrape)
+        readings = self._distortion.readings(latest(delay), lambda seconds: latest(delay + seconds), faults)
+        holders = find_holders(settings.socket_path, with_claims=settings.with_claims)
+        return render(
+            self._counters, readings, named_wrongly(holders, readings, faults, settings.own_pod), settings.style
+        )
 
 
 def make_server(exporter: Exporter, address: tuple[str, int]) -> http.server.ThreadingHTTPServer:
@@ -117,7 +137,9 @@ def make_server(exporter: Exporter, address: tuple[str, int]) -> http.server.Thr
         def do_GET(self) -> None:  # noqa: N802 - the library's name
             path = self.path.partition("?")[0]
             if path == "/metrics":
-                self._answer(200, exporter.metrics(), CONTENT_TYPE)
+                # Only Prometheus says how long it will wait.
+                is_scrape = "X-Prometheus-Scrape-Timeout-Seconds" in self.headers
+                self._answer(200, exporter.metrics(is_scrape=is_scrape), CONTENT_TYPE)
             elif path == "/health":
                 self._answer(200, "OK", "text/plain")
             else:

@@ -38,6 +38,8 @@ class HolderMap:
     by_uuid: Mapping[str, tuple[Holder, ...]] = field(default_factory=dict)
     by_device_name: Mapping[str, tuple[Holder, ...]] = field(default_factory=dict)
     """Of claims, which know a device as ``gpu-0``."""
+    also: Mapping[str, tuple[Holder, ...]] = field(default_factory=dict)
+    """Pods that are named in a second series of a device, by its uuid; a sound exporter has none."""
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -62,6 +62,8 @@ def _label_sets(reading: Reading, holders: HolderMap, style: Style) -> Iterator[
     if style.hostname:
         base["Hostname"] = style.hostname
     base |= reading.texts
+    for holder in holders.also.get(reading.uuid, ()):
+        yield base | _holder_labels(holder)
     found = (*holders.by_uuid.get(reading.uuid, ()), *_claimants(reading, holders))
     if style.virtual_gpus and any(holder.replica for holder in found):
         # each sharer gets the value of the whole device: sums over pods count it as often as it is shared
