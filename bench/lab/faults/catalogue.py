@@ -74,7 +74,7 @@ _OF_METRICS: Final = (
         name="series-frozen",
         does="The exporter shows for ever what it showed first after this.",
         arguments=(_field(""), _DEVICE),
-        must_fail=((_METRICS, "sample_age_seconds"),),
+        must_fail=((_METRICS, "frozen_seconds"),),
     ),
     Fault(
         name="delayed-series",
@@ -84,7 +84,7 @@ _OF_METRICS: Final = (
             _field(""),
             _DEVICE,
         ),
-        must_fail=((_METRICS, "sample_age_seconds"),),
+        must_fail=((_METRICS, "sample_age_excess_seconds"),),
     ),
     Fault(
         name="wrong-unit",
@@ -106,30 +106,30 @@ _OF_METRICS: Final = (
         name="counter-reset",
         does="The exporter's counter begins anew at 0.",
         arguments=(_field("DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"), _DEVICE),
-        must_fail=((_METRICS, "counter_falls_total"),),
+        must_fail=((_METRICS, "counter_resets_total"),),
     ),
     Fault(
         name="wrong-pod",
         does="The exporter names another pod at a device than the one that holds it.",
         arguments=(_DEVICE,),
-        must_fail=((_METRICS, "attribution_precision_ratio"),),
+        must_fail=((_METRICS, "wrong_pods_total"),),
     ),
     Fault(
         name="missing-pod-label",
         does="The exporter names no pod at a device that one holds.",
         arguments=(_DEVICE,),
-        must_fail=((_METRICS, "attribution_recall_ratio"),),
+        must_fail=((_METRICS, "missing_labels_total"),),
     ),
     Fault(
         name="duplicated-series",
         does="The exporter shows a device twice, the second time with the name of a pod that does not hold it.",
         arguments=(_DEVICE,),
-        must_fail=((_METRICS, "attribution_precision_ratio"),),
+        must_fail=((_METRICS, "duplicates_total"),),
     ),
     Fault(
         name="ghost-pod",
         does="The kubelet still lists pods with their devices that ended since, so that the exporter names them.",
-        must_fail=((_METRICS, "attribution_precision_ratio"),),
+        must_fail=((_METRICS, "ghosts_total"),),
     ),
 )
 _OF_DEVICES: Final = (

@@ -133,7 +133,7 @@ class Agent:
         task.add_done_callback(self._chores.discard)
 
     async def _sample(self) -> None:
-        """Measure what holders of devices use; where nothing is to be seen, and none still cools, let their energy rise."""
+        """Measure what holders of devices use; where none is at work, and none still cools, let their energy rise."""
         loop = asyncio.get_running_loop()
         devices = self._host.devices
         busy_until, due = loop.time(), loop.time()

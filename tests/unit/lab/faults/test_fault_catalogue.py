@@ -9,6 +9,7 @@ from bench.lab.faults import catalogue
 from bench.lab.faults.catalogue import CATALOGUE
 from bench.lab.faults.declaration import Argument, Fault, Kind
 from bench.lab.faults.planters import PLANTERS
+from bench.registry import discover
 
 SLOW = Fault(
     name="slow",
@@ -72,3 +73,13 @@ def test_a_wrong_argument_is_one_clear_sentence(given: dict[str, str], told: str
 def test_an_unknown_fault_is_wrong_usage() -> None:
     with pytest.raises(WrongUsage, match="bench lab fault list"):
         catalogue.get("nonsense")
+
+
+def test_the_checks_that_must_find_a_fault_are_checks_of_a_scenario() -> None:
+    declared = {
+        (declaration.id, check.measurement) for declaration in discover() for check in declaration.make({}).checks()
+    }
+
+    for fault in CATALOGUE:
+        for scenario, measurement in fault.must_fail:
+            assert (scenario, measurement) in declared, f"{fault.name}: {scenario} has no check of {measurement}"
