@@ -33,6 +33,8 @@ class Change:
 # What exporters and Prometheus bear without being noticed, as their own documents say.
 _SHORT_COLLECT_SECONDS = 1.0
 _SHORT_SCRAPE_SECONDS = 5.0
+# A measured interval is never quite the configured one; what gains less than this is no change to make.
+_LEAST_GAIN_RATIO = 0.02
 
 
 def advise_intervals(intervals: Intervals, rise: Rise) -> tuple[Change, ...]:
@@ -58,7 +60,8 @@ def advise_intervals(intervals: Intervals, rise: Rise) -> tuple[Change, ...]:
         Change(what=what, mean_before_seconds=before, mean_after_seconds=predict(changed, rise).mean_seconds)
         for what, changed in tried
     ]
-    return tuple(sorted(changes, key=lambda change: change.mean_after_seconds))
+    worth = [each for each in changes if each.mean_after_seconds <= before * (1.0 - _LEAST_GAIN_RATIO)]
+    return tuple(sorted(worth, key=lambda change: change.mean_after_seconds))
 
 
 def never_falling(values: FloatArray, weights: FloatArray) -> FloatArray:

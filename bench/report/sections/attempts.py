@@ -9,6 +9,7 @@ from bench.report.known import Known
 
 _SEEN = "devices_seen_total"
 _TRIED = "attempts_total"
+_REACHED = "reached"
 _ADMITTED = ("host_path_admitted_total", "plain_pod_admitted_total")
 # Labels that make a row of their own beside the part.
 _WAYS = ("way", "attempted")
@@ -44,9 +45,11 @@ def _seen(cell: list[Measurement]) -> Cell:
 def _outcomes(cell: list[Measurement]) -> Cell:
     counts: Counter[str] = Counter()
     for each in cell:
-        whose = {"own": "its own", "foreign": "another's"}.get(each.labels.get("whose", ""), "a device")
-        counts[f"{whose}: {each.labels.get('outcome', 'tried')}"] += int(each.values.sum())
-    return Cell(text="; ".join(f"{told} {count} times" for told, count in sorted(counts.items()) if count) or "-")
+        outcome, is_own = each.labels.get("outcome", "tried"), each.labels.get("whose") == "own"
+        whose = "its own" if is_own else "another's"
+        told = outcome if is_own or outcome != _REACHED else outcome.upper()
+        counts[f"{whose}: {told}"] += int(each.values.sum())
+    return Cell(text="; ".join(f"{told} ({count} ×)" for told, count in sorted(counts.items()) if count) or "-")
 
 
 def _matrix(found: list[Measurement], caption: str, told: Callable[[list[Measurement]], Cell]) -> Iterator[Block]:

@@ -176,6 +176,7 @@ def intrusion():
     yield reading("devices_seen_total", 0, part="second-container", way="dra", container="other", route="nvml")
     yield reading("attempts_total", [2, 1], part="pair", route="device-files", whose="foreign", outcome="refused")
     yield reading("attempts_total", [1], part="pair", route="device-files", whose="own", outcome="reached")
+    yield reading("attempts_total", [1], part="pair", route="device-files", whose="foreign", outcome="reached")
     yield reading("host_path_admitted_total", 0, part="bypass", attempted="hostPath /dev", outcome="violates baseline")
 
 
