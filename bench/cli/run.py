@@ -17,20 +17,22 @@ from importlib import metadata
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 
 from bench.cli._choosing import add_scenario_arguments, chosen
 from bench.cli._narrator import Narrator
 from bench.cli.plan import planned
 from bench.cluster.client import PATIENCE_SECONDS
 from bench.cluster.journal import Journal
-from bench.errors import Forbidden, WrongUsage
+from bench.errors import BenchError, Forbidden, WrongUsage
 from bench.evidence.reader import load_run
-from bench.evidence.store import RunStore, ScenarioStore
+from bench.evidence.store import PAGE_FILE, RunStore, ScenarioStore
 from bench.model.evidence import Fidelity, Outcome, Plan, RunRecord, Step
 from bench.model.rights import Rights
 from bench.plan import missing_text
 from bench.registry import Registry
 from bench.report.document import run_document
+from bench.report.html import render as render_page
 from bench.report.text import render_run
 from bench.rig.cluster_rig import ClusterRig, Surroundings
 from bench.runner import Runner, exit_code
@@ -160,4 +162,15 @@ def _execute(execution: _Execution) -> int:
         print()
     else:
         Console().print(render_run(load_run(execution.store.folder)))
+    _write_page(execution.store.folder, execution.talk)
     return exit_code(tuple(outcomes))
+
+
+def _write_page(folder: Path, talk: Console) -> None:
+    """The report beside the evidence; a page that cannot be made takes nothing from the verdicts."""
+    try:
+        (folder / PAGE_FILE).write_text(render_page(load_run(folder)), encoding="utf-8")
+    except (OSError, BenchError, ArithmeticError, ValueError, LookupError, TypeError) as error:
+        talk.print(f"{PAGE_FILE} was not written: {type(error).__name__}: {escape(str(error))}")
+    else:
+        talk.print(f"the report: {folder / PAGE_FILE}")

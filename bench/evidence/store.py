@@ -34,6 +34,7 @@ from bench.model.measurement import Reading
 RUN_FILE: Final = "run.json"
 OUTCOME_FILE: Final = "evidence.json"
 SUMS_FILE: Final = "SHA256SUMS"
+PAGE_FILE: Final = "report.html"
 OBJECTS_FOLDER: Final = "objects"
 _RESERVE_FILE: Final = ".reserve"
 
@@ -204,7 +205,7 @@ class RunStore:
 
 def checksums(folder: Path) -> Iterator[tuple[str, str]]:
     """
-    Name and SHA-256 of every file of a run but the sums themselves, sorted.
+    Name and SHA-256 of every file of a run, sorted, but the sums themselves and the page that is made of the rest.
 
     Raises:
         BadEvidence: a link; evidence consists of files.
@@ -214,7 +215,7 @@ def checksums(folder: Path) -> Iterator[tuple[str, str]]:
         name = path.relative_to(folder).as_posix()
         if path.is_symlink():
             raise BadEvidence(f"{path} is a link; a run consists of its own files.")
-        if path.is_file() and name not in (SUMS_FILE, _RESERVE_FILE):
+        if path.is_file() and name not in (SUMS_FILE, _RESERVE_FILE, PAGE_FILE):
             with path.open("rb") as file:
                 yield name, hashlib.file_digest(file, "sha256").hexdigest()
 

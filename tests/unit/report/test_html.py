@@ -1,8 +1,12 @@
 import dataclasses
+import io
 from html.parser import HTMLParser
 
 from made_up import OUTCOME, RECORD, absent, autoscaling, reading, stored
+from rich.console import Console
 
+from bench.cli.run import _write_page
+from bench.evidence.reader import load_run
 from bench.model.evidence import Fidelity
 from bench.model.verdict import Verdict
 from bench.report.document import EMBEDDED_STAMP
@@ -157,3 +161,20 @@ def test_a_run_of_an_hour_on_many_devices_stays_below_two_megabytes(tmp_path):
     assert len(html.encode()) < 2_000_000
     assert "busy ratio by NVML: 6 of 32" in text(html)
     assert "by pod: 6 of 9 pods" in text(html)
+
+
+def test_the_page_beside_the_evidence_is_no_part_of_it(tmp_path):
+    run = stored(tmp_path, autoscaling())
+    _write_page(run.folder, Console(file=io.StringIO()))
+
+    assert (run.folder / "report.html").read_text(encoding="utf-8") == render(run)
+    assert load_run(run.folder).warnings == ()
+
+
+def test_a_page_that_cannot_be_written_is_told_and_takes_nothing_from_the_run(tmp_path):
+    run = stored(tmp_path, [])
+    (run.folder / "report.html").mkdir()
+    said = io.StringIO()
+    _write_page(run.folder, Console(file=said))
+
+    assert "report.html was not written: IsADirectoryError" in said.getvalue()
