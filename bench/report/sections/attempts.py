@@ -49,7 +49,7 @@ def _outcomes(cell: list[Measurement]) -> Cell:
         whose = "its own" if is_own else "another's"
         told = outcome if is_own or outcome != _REACHED else outcome.upper()
         counts[f"{whose}: {told}"] += int(each.values.sum())
-    return Cell(text="; ".join(f"{told} ({count} ×)" for told, count in sorted(counts.items()) if count) or "-")
+    return Cell(text="; ".join(f"{told} (times {count})" for told, count in sorted(counts.items()) if count) or "-")
 
 
 def _matrix(found: list[Measurement], caption: str, told: Callable[[list[Measurement]], Cell]) -> Iterator[Block]:

@@ -183,7 +183,7 @@ def test_what_was_seen_and_tried_is_a_matrix_of_parts_and_routes():
     assert "none  0 in 1 pod, 2 in 1 pod  - " in found
     assert "bypass, CDI annotation  -  0 in 1 pod no library" in found
     assert "second-container, dra, second container  0 in 1 pod" in found
-    assert "pair  another's: REACHED (1 ×); another's: refused (3 ×); its own: reached (1 ×)" in found
+    assert "pair  another's: REACHED (times 1); another's: refused (times 3); its own: reached (times 1)" in found
     assert "hostPath /dev  refused  violates baseline" in found
 
 
