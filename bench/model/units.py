@@ -6,6 +6,7 @@ NVML in milliwatts, locust in milliseconds) is converted once, at the border, by
 """
 
 from enum import StrEnum
+from functools import lru_cache
 
 
 class Unit(StrEnum):
@@ -30,6 +31,7 @@ class Unit(StrEnum):
         return name == self.value or name.endswith("_" + self.value)
 
 
+@lru_cache(maxsize=1024)  # the same few names, for every device of a run
 def find_unit(name: str) -> Unit | None:
     """The unit that `name` ends in, the longest ending first; None where it ends in none."""
     for unit in sorted(Unit, key=lambda each: -len(each.value)):

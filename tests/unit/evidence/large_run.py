@@ -116,13 +116,13 @@ def write(root):
 
 
 def judge_again(root):
-    begun = time.perf_counter()
+    begun = time.process_time()  # of this process alone: others may be busy
     run = load_run(root / "large")
     found = judge(Metrics(), run.readings("metrics", []))
     sys.stdout.write(
         json.dumps(
             {
-                "seconds": time.perf_counter() - begun,
+                "seconds": time.process_time() - begun,
                 "bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
                 "verdicts": [each.verdict for each in found.checks],
                 "derived": len(found.derived),
