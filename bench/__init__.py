@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.model import needs, rights
     from bench.model.check import Basis, Check, Kind, Relation, Statistic
     from bench.model.measurement import Absent, Measurement, Reading, Source, Window
-    from bench.model.scenario import Footprint, Rig, ScaledMetric
+    from bench.model.scenario import Footprint, LoadWorkers, Rig, ScaledMetric
     from bench.model.units import Unit, kubernetes_quantity
     from bench.registry import scenario
 
@@ -25,6 +25,7 @@ __all__ = [
     "Check",
     "Footprint",
     "Kind",
+    "LoadWorkers",
     "Measurement",
     "Reading",
     "Relation",
@@ -48,7 +49,7 @@ _HOMES: Final = {
     "bench.model.check": ("Basis", "Check", "Kind", "Relation", "Statistic"),
     "bench.model.measurement": ("Absent", "Measurement", "Reading", "Source", "Window"),
     "bench.errors": ("BadParameter",),
-    "bench.model.scenario": ("Footprint", "Rig", "ScaledMetric"),
+    "bench.model.scenario": ("Footprint", "LoadWorkers", "Rig", "ScaledMetric"),
     "bench.model.units": ("Unit", "kubernetes_quantity"),
     "bench.registry": ("scenario",),
 }

@@ -4,12 +4,13 @@ import argparse
 import json
 import os
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bench.errors import WrongUsage
 from bench.load.arrivals import Arrivals, Shape
-from bench.load.endpoints import Endpoint, Protocol, TlsOptions, proxy_from
+from bench.load.endpoints import Endpoint, Protocol, TlsOptions, inside_cluster, proxy_from, require_consent
 from bench.load.engines import EngineKind
 from bench.load.orders import Identity, Limits, LoadOrder, LoopKind, Objectives
 from bench.load.requests import Lengths, RequestSource
@@ -98,6 +99,25 @@ def _add_output(group: Any) -> None:
     group.add_argument("--html", type=Path, metavar="FILE", help="a page with plots")
     group.add_argument("--quiet", action="store_true", help="no live view")
     group.add_argument("--now", type=Path, metavar="FILE", help="the live view's figures as JSON, while it lasts")
+
+
+#: Options whose value is the name of a file that is read.
+FILES = ("--requests", "--template", "--bearer-file", "--cacert", "--cert", "--key")
+
+
+class _Refusing(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise WrongUsage(message)
+
+
+def parse_order(words: Sequence[str]) -> LoadOrder:
+    """The order that these words of a command line make; raises `WrongUsage` where they make none."""
+    parser = _Refusing(allow_abbrev=False, add_help=False)
+    add_arguments(parser)
+    parsed = parser.parse_args(list(words))
+    order = order_of(parsed)
+    require_consent(order.endpoint, consent=parsed.yes_really, inside=inside_cluster())
+    return order
 
 
 def order_of(arguments: argparse.Namespace) -> LoadOrder:

@@ -111,7 +111,7 @@ def _run_processes(order: LoadOrder, means: Means, watcher: Watcher, stop: Stop)
 
     stop.on_ask(tell_all)
     try:
-        _begin_together(started)
+        _begintogether(started)
         told = _gather(started, watcher)
     finally:
         for worker in started:
@@ -161,7 +161,7 @@ def _hear(worker: subprocess.Popen[bytes]) -> dict[str, Any]:
     return message
 
 
-def _begin_together(started: Sequence[subprocess.Popen[bytes]]) -> None:
+def _begintogether(started: Sequence[subprocess.Popen[bytes]]) -> None:
     """All have read their shares before any is told when to start."""
     for worker in started:
         _hear(worker)
@@ -183,12 +183,12 @@ def _gather(started: Sequence[subprocess.Popen[bytes]], watcher: Watcher) -> lis
                 glances[at] = Glance(**message["glance"])
             else:
                 told[at] = message["tally"]
-        watcher(_together(glances))
+        watcher(together(glances))
     return [told[at] for at in range(len(started))]
 
 
-def _together(glances: Sequence[Glance]) -> Glance:
-    """Counts add up; of times the worst worker's is shown, since quantiles do not add."""
+def together(glances: Sequence[Glance]) -> Glance:
+    """Several workers' as one. Counts add up; of times the worst worker's is shown, since quantiles do not add."""
     return Glance(
         elapsed_seconds=max(glance.elapsed_seconds for glance in glances),
         started=sum(glance.started for glance in glances),

@@ -54,6 +54,20 @@ class Gateway(Protocol):
     def url(self) -> str:
         """What to send requests to."""
 
+    @property
+    def inside_url(self) -> str:
+        """What pods of the cluster send requests to."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadWorkers:
+    """Pods that make a load inside the cluster, in place of this machine."""
+
+    count: int = 1
+    image: str = "gpu-bench:0.1.0"
+    cpu_request: str = "250m"
+    """Of each; a worker at its end takes a core."""
+
 
 class Load(Protocol):
     """A load under way."""
@@ -204,8 +218,10 @@ class Rig(Protocol):
     def gateway(self) -> Gateway:
         """The Gateway that requests go through."""
 
-    def load(self, *, url: str, steps: str, arguments: tuple[str, ...] = ()) -> Load:
-        """Start a load with these steps."""
+    def load(
+        self, *, url: str, steps: str, arguments: tuple[str, ...] = (), workers: LoadWorkers | None = None
+    ) -> Load:
+        """Start a load with these steps: from this machine, or from workers in the cluster."""
 
     def probes(self, *, namespace: str, image: str, metrics: tuple[str, ...], seconds: float) -> Probes:
         """A probe on every node with accelerators."""

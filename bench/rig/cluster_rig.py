@@ -19,14 +19,16 @@ from bench.metrics.dcgm import FIELDS
 from bench.metrics.prometheus import Meaning, Prometheus
 from bench.model.inventory import Inventory
 from bench.model.measurement import Measurement, Reading, Source, Window
-from bench.model.scenario import Progress, ScaledMetric, Workload
+from bench.model.scenario import LoadWorkers, Progress, ScaledMetric, Workload
 from bench.model.units import Unit, kubernetes_quantity
 from bench.rig import watched
 from bench.rig.clocks import Clocks
 from bench.rig.cost import CostMeter
 from bench.rig.exporters import exporter_readings, find_exporters
 from bench.rig.holders import Holders
-from bench.rig.load_process import LoadPlan, LoadProcess
+from bench.rig.load_files import LoadPlan
+from bench.rig.load_pods import LoadPods, PodLoad, PodsPlan
+from bench.rig.load_process import LoadProcess
 from bench.rig.polling import Poller
 from bench.rig.probe_pods import ProbePlan, ProbePods
 from bench.rig.seen import Seen
@@ -54,6 +56,8 @@ class GatewayAddress:
     name: str
     namespace: str
     url: str
+    inside_url: str
+    """By which pods of the cluster reach it."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -82,6 +86,7 @@ class ClusterRig:
     _recorder: Recorder = field(init=False)
     _meter: CostMeter = field(init=False)
     _loads: int = 0
+    _load_pods: dict[LoadWorkers, LoadPods] = field(default_factory=dict)
     _seen: Seen = field(default_factory=Seen)
 
     def __enter__(self) -> Self:
@@ -259,13 +264,15 @@ class ClusterRig:
             raise BenchBroke("The scenario asks Prometheus without needing one.")
         return self.around.prometheus
 
-    def load(self, *, url: str, steps: str, arguments: tuple[str, ...] = ()) -> LoadProcess:
-        """Start `bench load` with these steps; it ends with the rig at the latest."""
+    def load(
+        self, *, url: str, steps: str, arguments: tuple[str, ...] = (), workers: LoadWorkers | None = None
+    ) -> LoadProcess | PodLoad:
+        """Start `bench load` with these steps, here or in pods of the cluster; it ends with the rig at the latest."""
         plan = LoadPlan(url=url, steps=steps, arguments=arguments)
         self._loads += 1
         folder = self.around.folder / f"load-{self._loads}"
         folder.mkdir()
-        process = LoadProcess(plan, folder)
+        process = LoadProcess(plan, folder) if workers is None else self._pods_of(workers).begin(plan, folder)
         self._closing.callback(process.stop)
         self._seen.load = process
         return process
@@ -280,8 +287,33 @@ class ClusterRig:
                 url = (
                     self.around.gateway_url or f"http://{addresses[0]['value']}:{each['spec']['listeners'][0]['port']}"
                 )
-                return GatewayAddress(name=metadata["name"], namespace=metadata["namespace"], url=url)
+                return GatewayAddress(
+                    name=metadata["name"],
+                    namespace=metadata["namespace"],
+                    url=url,
+                    inside_url=self._inside_url(addresses[0]["value"], each["spec"]["listeners"][0]["port"]),
+                )
         raise NotFound("No Gateway has an address. `kubectl get gateways -A` shows their state.")
+
+    def _pods_of(self, workers: LoadWorkers) -> LoadPods:
+        """The pods that make loads, started at their first load and kept for the next."""
+        if workers not in self._load_pods:
+            namespace = self.namespace("load" if not self._load_pods else f"load-{len(self._load_pods) + 1}")
+            pods = LoadPods(self.around.cluster, PodsPlan(namespace=namespace, workers=workers))
+            pods.start(self._sandbox)
+            self._load_pods[workers] = pods
+        return self._load_pods[workers]
+
+    def _inside_url(self, address: str, port: int) -> str:
+        """By the Service that has the Gateway's address, whose port may be another than the listener's; else by it."""
+        for service in self.around.cluster.list("/api/v1/services").items:
+            spec, metadata = service["spec"], service["metadata"]
+            outside = [each.get("ip") for each in service.get("status", {}).get("loadBalancer", {}).get("ingress", ())]
+            if address in {spec.get("clusterIP"), *(spec.get("externalIPs") or ()), *outside}:
+                offered = [each["port"] for each in spec["ports"]]
+                chosen = port if port in offered else offered[0]
+                return f"http://{metadata['name']}.{metadata['namespace']}.svc:{chosen}"
+        return f"http://{address}:{port}"
 
     def _exporters(self) -> Mapping[str, str]:
         """Node with accelerators → URL of its exporter's text, empty where none runs."""

@@ -5,42 +5,27 @@ import math
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from bench.errors import BenchBroke
-from bench.model.measurement import Measurement, Reading, Source
-from bench.model.units import Unit
+from bench.model.measurement import Reading
+from bench.rig.load_files import LoadFiles, LoadPlan
 
 STOP_SECONDS: Final = 100.0
 """The generator drains open requests before it ends."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadPlan:
-    """What `bench load` is asked for, beside where its files go."""
-
-    url: str
-    steps: str
-    """As its `--steps`: ``RATE:SECONDS,…``."""
-    arguments: tuple[str, ...] = ()
 
 
 class LoadProcess:
     """A load under way. `finish` waits for its end, `stop` brings the end about; both keep what was measured."""
 
     def __init__(self, plan: LoadPlan, folder: Path) -> None:
-        self._plan = plan
-        self._records = folder / "records.jsonl"
-        self._summary = folder / "load.json"
-        self._log = folder / "load.log"
+        self._files = LoadFiles(plan, folder)
         self._now = folder / "now.json"
         command = [sys.executable, "-m", "bench.cli", "load", plan.url, "--steps", plan.steps, "--quiet"]
-        command += ["--json", str(self._summary), "--records", str(self._records), "--now", str(self._now)]
+        command += ["--json", str(self._files.summary), "--records", str(self._files.records), "--now", str(self._now)]
         command += plan.arguments
-        with self._log.open("wb") as log:
+        with self._files.log.open("wb") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def finish(self, *, within_seconds: float) -> None:
@@ -73,82 +58,10 @@ class LoadProcess:
     @property
     def started_utc_seconds(self) -> float:
         """When its schedule began; known when it is over."""
-        return float(self._read_summary()["clock"]["origin_unix_seconds"])
+        return self._files.started_utc_seconds
 
     def readings(
         self, labels: Mapping[str, str], *, since_seconds: float = 0.0, until_seconds: float = math.inf
     ) -> Iterator[Reading]:
-        """
-        Each request's times, one series a backend; failures by class; how late the generator itself was.
-
-        Of the requests that were due in this part of the schedule.
-        """
-        started = self.started_utc_seconds
-        with self._records.open(encoding="utf-8") as lines:
-            records = sorted((json.loads(line) for line in lines), key=lambda each: float(each["intended_seconds"]))
-        part = [each for each in records if since_seconds <= each["intended_seconds"] < until_seconds]
-        statement = f"bench load {self._plan.url} --steps {self._plan.steps}"
-        yield from _Told(part, started, statement, labels).series()
-
-    def _read_summary(self) -> Mapping[str, Any]:
-        try:
-            summary: Mapping[str, Any] = json.loads(self._summary.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            told = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            last = told[-1] if told else "nothing"
-            raise BenchBroke(
-                f"The load generator wrote no result ({error}); it said: {last}. See {self._log}."
-            ) from error
-        return summary
-
-
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """The records of one load, as readings."""
-
-    records: Sequence[Mapping[str, Any]]
-    started: float
-    statement: str
-    labels: Mapping[str, str]
-
-    def series(self) -> Iterator[Reading]:
-        answered = self._grouped("backend", [each for each in self.records if not each["error"]])
-        failed = self._grouped("error", [each for each in self.records if each["error"]])
-        for backend, records in answered.items():
-            for name, member in (
-                ("request_ttft_seconds", "first_byte_seconds"),
-                ("request_e2e_seconds", "end_seconds"),
-            ):
-                values = [each[member] - each["intended_seconds"] for each in records]
-                yield self._measurement(name, Unit.SECONDS, values, records, {"backend": backend})
-        for error, records in failed.items():
-            ones = [1.0] * len(records)
-            yield self._measurement("request_failed_total", Unit.TOTAL, ones, records, {"error": error})
-        sent = [each for each in self.records if each["sent_seconds"] is not None]
-        if sent:
-            late = [each["sent_seconds"] - each["intended_seconds"] for each in sent]
-            yield self._measurement("request_lateness_seconds", Unit.SECONDS, late, sent, {})
-
-    def _grouped(self, member: str, records: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
-        groups: dict[str, list[Mapping[str, Any]]] = {}
-        for record in records:
-            groups.setdefault(record[member] or "", []).append(record)
-        return dict(sorted(groups.items()))
-
-    def _measurement(
-        self,
-        name: str,
-        unit: Unit,
-        values: Sequence[float],
-        records: Sequence[Mapping[str, Any]],
-        labels: Mapping[str, str],
-    ) -> Measurement:
-        return Measurement(
-            name=name,
-            unit=unit,
-            values=values,
-            times_seconds=[self.started + each["intended_seconds"] for each in records],
-            source=Source.LOAD,
-            statement=self.statement,
-            labels={**self.labels, **labels},
-        )
+        """Of the requests that were due in this part of the schedule."""
+        yield from self._files.readings(labels, since_seconds=since_seconds, until_seconds=until_seconds)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from bench.cluster.recorder import Followed
 from bench.errors import BenchError
+from bench.rig.load_pods import PodLoad
 from bench.rig.load_process import LoadProcess
 from bench.rig.polling import Poller
 from bench.rig.probe_pods import ProbePods
@@ -18,7 +19,7 @@ class Seen:
     followed: list[Followed] = field(default_factory=list)
     pollers: list[Poller] = field(default_factory=list)
     probes: list[ProbePods] = field(default_factory=list)
-    load: LoadProcess | None = None
+    load: LoadProcess | PodLoad | None = None
 
     def figures(self) -> Mapping[str, float]:
         """By names that end in their unit; what is not known at the moment is not in it."""

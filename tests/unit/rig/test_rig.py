@@ -10,7 +10,8 @@ from bench.model.measurement import Absent, Measurement, Reading
 from bench.model.units import Unit
 from bench.probes.in_pod import Teller, Ticks, parse
 from bench.rig.cluster_rig import is_available
-from bench.rig.load_process import LoadPlan, LoadProcess
+from bench.rig.load_files import LoadPlan
+from bench.rig.load_process import LoadProcess
 from bench.rig.polling import Poller
 
 TEXT = """\
