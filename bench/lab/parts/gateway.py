@@ -120,6 +120,8 @@ def _pod() -> Manifest:
         # One line a request, with the address of the pod that served it (ServiceAddr).
         "--accesslog=true",
         "--accesslog.format=json",
+        # By which a client's record of a request is found again here.
+        "--accesslog.fields.headers.names.X-Request-Id=keep",
         "--log.level=INFO",
         "--global.checknewversion=false",
         "--global.sendanonymoususage=false",

@@ -1,4 +1,4 @@
-"""Load from pods: the programs of the pods as processes of this machine, asked as the API server's proxy would ask them."""
+"""Load from pods: their programs as processes of this machine, asked as the API server's proxy would ask them."""
 
 import contextlib
 import json
@@ -47,7 +47,7 @@ def free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def pods() -> Iterator[LoadPods]:
     http, joined = free_ports()
     plan = PodsPlan(namespace="n", workers=LoadWorkers(count=WORKERS))
