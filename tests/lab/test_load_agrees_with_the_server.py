@@ -16,7 +16,7 @@ from typing import Any, Final
 import pytest
 
 from bench.cluster.client import Cluster
-from bench.cluster.inventory import observe
+from bench.cluster.inventory import inventory_of, see
 from bench.cluster.journal import Journal
 from bench.model.scenario import LoadWorkers
 from bench.rig.cluster_rig import ClusterRig, Surroundings
@@ -40,7 +40,7 @@ def rig(lab: RunningLab, tmp_path: Path) -> Iterator[ClusterRig]:
             Surroundings(
                 cluster=cluster,
                 prometheus=None,
-                inventory=observe(cluster),
+                inventory=inventory_of(see(cluster)),
                 gateway_url=lab.status["gateway_url"],
                 run_id=secrets.token_hex(3),
                 folder=tmp_path,
