@@ -1,7 +1,8 @@
 """The client of a locust user with tasks of its own: one greenlet switch a request, however many tokens it brings."""
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import gevent.event
@@ -15,7 +16,7 @@ class Sending(Protocol):
     order: LoadOrder
     engine: Any
     waiting: dict[int, Any]
-    numbers: Iterator[int]
+    numbers: "itertools.count[int]"
 
 
 class Client:

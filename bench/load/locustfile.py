@@ -5,10 +5,10 @@ locust in front, the engine below: Users whose requests are sent, stamped and co
 `ScheduledUser` with `ScheduleShape` is an open loop. locust's events, CSV, web UI, ``--headless`` and master/worker
 work as they do for any User; the histograms of all workers come together at the master, and not in locust's buckets.
 
-Only this module imports locust, whose import patches every socket of its process. Nothing of ours imports this one.
+Besides the pods' program only this module imports locust, whose import patches every socket of its process; nothing
+of ours imports either.
 """
 
-import itertools
 import json
 import logging
 import time
@@ -19,31 +19,27 @@ from typing import Any, ClassVar
 
 import gevent
 import gevent.event
+import gevent.lock
 import gevent.socket
 from locust import LoadTestShape, User, constant, events, task
+from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
 from bench.errors import WrongUsage
 from bench.load.arrivals import Arrivals, Shape
 from bench.load.clients import Client
-from bench.load.endpoints import Endpoint, Protocol, TlsOptions
-from bench.load.engine import find_native
-from bench.load.orders import Limits, LoadOrder, LoopKind, Objectives, Share, shares
+from bench.load.endpoints import Endpoint, Protocol, TlsOptions, inside_cluster, require_consent
+from bench.load.lines import Line
+from bench.load.orders import Limits, LoadOrder, LoopKind, Objectives, shares
 from bench.load.requests import Lengths, RequestSource
-from bench.load.results import Circumstances, LoadResult
+from bench.load.results import Circumstances, Exit, LoadResult
 from bench.load.tallies import Tally, merged
 
 _LOG = logging.getLogger(__name__)
 #: Longest that an engine runs without being stopped by locust.
 _DAY_SECONDS = 86_400.0
-#: Finished requests are told to locust's listeners at this pace.
-_TELL_SECONDS = 1.0
 _QUEUE = 1_000_000
 _REPORT_KEY = "bench_load"
-
-
-class RequestFailed(Exception):
-    """A request that the engine counted as failed; the class stands before the message."""
 
 
 class _Declared(User):
@@ -102,91 +98,24 @@ class _Declared(User):
         )
 
 
-class _Line:
-    """The engine of one class of users in this process, and the greenlet that tells its requests to locust."""
-
-    def __init__(self, environment: Any, order: LoadOrder, share: Share) -> None:
-        native = find_native()
-        if native is None:
-            raise WrongUsage("the locust users need the native engine; build it: python -m bench.load.engine.build")
-        self.environment, self.order, self.share = environment, order, share
-        self.waiting: dict[int, gevent.event.AsyncResult[Any]] = {}
-        self.numbers: Iterator[int] = itertools.count()
-        self.users = 0
-        self.engine = native.Engine(json.dumps(share.config), share.offsets.tobytes(), share.numbers.tobytes())
-        self._names = [template["path"].partition("?")[0] for template in share.config["templates"]]
-        self._kind = {"open": "OPEN", "closed": "CLOSED", "submitted": "POST"}[share.config["loop"]]
-        # Wall time of the engine's origin, for the events' start_time.
-        self._epoch = time.time() - time.monotonic()
-        self._over = False
-        self._pump = gevent.spawn(self._tell_by_bell if share.config["loop"] == "submitted" else self._tell_by_clock)
-
-    def change_users(self, by: int) -> None:
-        self.users += by
-        self.engine.set_users(max(0, self.users))
-
-    def _tell_by_clock(self) -> None:
-        while not self._over:
-            gevent.sleep(_TELL_SECONDS)
-            self._tell_all()
-
-    def _tell_by_bell(self) -> None:
-        while not self._over:
-            gevent.socket.wait_read(self.engine.fileno())
-            self._tell_all()
-
-    def _tell_all(self) -> None:
-        while finished := self.engine.take(1024):
-            for one in finished:
-                self._tell(one)
-
-    def _tell(self, finished: Any) -> None:
-        error = RequestFailed(f"{finished.error_class}: {finished.error}") if finished.error_class else None
-        waiter = self.waiting.pop(finished.number, None)
-        self.environment.events.request.fire(
-            request_type=self._kind,
-            name=self._names[finished.template] if self._names else self.order.endpoint.path.partition("?")[0],
-            response_time=finished.e2e_seconds * 1e3,
-            response_length=finished.body_bytes,
-            exception=error,
-            context={},
-            start_time=self._epoch + finished.intended_monotonic_seconds,
-            response=finished,
-        )
-        if waiter is not None:
-            waiter.set(finished)
-
-    def finish(self) -> None:
-        """Stops sending, lets what is open end, tells the rest. The hub goes on meanwhile."""
-        if self._over:
-            return
-        self.engine.stop()
-        limit = self.order.limits.drain_seconds + 2.0
-        gevent.get_hub().threadpool.apply(self.engine.wait, (limit,))
-        self._over = True
-        self._pump.kill()
-        self._tell_all()
-
-    def tally(self) -> dict[str, Any]:
-        told: dict[str, Any] = json.loads(self.engine.results())
-        return told
-
-
-_LINES: dict[type[_Declared], _Line] = {}
+_LINES: dict[type[_Declared], Line] = {}
+_OPENING = gevent.lock.RLock()
 #: At a worker: which of how many it is. At a master: the last tally of each worker.
 _SHARE: dict[str, int] = {"index": 0, "workers": 1, "start_ns": 0}
 _REPORTED: dict[str, dict[str, Any]] = {}
 _BEGAN: dict[str, Any] = {}
 
 
-def _line_of(user: _Declared, loop: str) -> _Line:
+def _line_of(user: _Declared, loop: str) -> Line:
     kind = type(user)
-    if kind not in _LINES:
-        _LINES[kind] = _open_line(user, loop)
-    return _LINES[kind]
+    # Opening waits for names to be looked up; one user opens, the others of its class find the line.
+    with _OPENING:
+        if kind not in _LINES:
+            _LINES[kind] = _open_line(user, loop)
+        return _LINES[kind]
 
 
-def _open_line(user: _Declared, loop: str) -> _Line:
+def _open_line(user: _Declared, loop: str) -> Line:
     host = user.host or user.environment.host
     if not host:
         raise WrongUsage(f"{type(user).__name__} has no host; give --host URL")
@@ -196,6 +125,7 @@ def _open_line(user: _Declared, loop: str) -> _Line:
         shape, arrivals = schedule_of(options)
     kind = LoopKind.OPEN if loop == "open" else LoopKind.CLOSED
     order = type(user).order(host, loop=kind, shape=shape, arrivals=arrivals)
+    _require_consent(user.environment, order.endpoint)
     parts = shares(order, workers=_SHARE["workers"], start_ns=_SHARE["start_ns"])
     share = parts[_SHARE["index"] % len(parts)]
     # Users come and go by locust's word, not by a plan.
@@ -204,7 +134,17 @@ def _open_line(user: _Declared, loop: str) -> _Line:
         share.config["loop"] = loop
         share.config["templates"] = []
         share.config["capture_text"] = True
-    return _Line(user.environment, order, share)
+    return Line(user.environment, order, share)
+
+
+def _require_consent(environment: Any, endpoint: Endpoint) -> None:
+    """As `bench load` does. A host that was not consented to ends the user, and the run with exit code 2."""
+    try:
+        require_consent(endpoint, consent=environment.parsed_options.bench_yes_really, inside=inside_cluster())
+    except WrongUsage as error:
+        _LOG.error("%s", str(error).replace("--yes-really", "--bench-yes-really"))
+        environment.process_exit_code = Exit.WRONG_USAGE
+        raise StopUser from error
 
 
 class StreamingUser(_Declared):
@@ -281,6 +221,7 @@ def _add_options(parser: Any) -> None:
     group.add_argument("--bench-duration", type=float, default=30.0, help="open loop: seconds")
     group.add_argument("--bench-arrivals", default="poisson", help="constant, poisson, gamma:CV, trace:FILE")
     group.add_argument("--bench-steps", default="", help="rates over time, as in bench load --steps")
+    group.add_argument("--bench-yes-really", default="", help="consent to load a host that is not this machine")
     group.add_argument("--bench-json", default="", help="file for the exact result, one JSON object")
 
 
@@ -292,6 +233,14 @@ def _on_init(environment: Any, **_: Any) -> None:
     runner = environment.runner
     if isinstance(runner, WorkerRunner):
         runner.register_message("bench_share", _on_share)
+        return
+    # What is known to be refused is refused before anything is opened; a host of the web page's form comes later.
+    for kind in environment.user_classes:
+        if issubclass(kind, _Declared) and (host := kind.host or environment.host):
+            try:
+                _require_consent(environment, Endpoint.parse(host, Protocol(kind.protocol)))
+            except StopUser:
+                raise SystemExit(int(Exit.WRONG_USAGE)) from None
 
 
 def _on_test_start(environment: Any, **_: Any) -> None:
