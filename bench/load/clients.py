@@ -1,6 +1,5 @@
 """The client of a locust user with tasks of its own: one greenlet switch a request, however many tokens it brings."""
 
-import itertools
 import json
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ class Sending(Protocol):
     order: LoadOrder
     engine: Any
     waiting: dict[int, Any]
-    numbers: "itertools.count[int]"
+    numbers: Any
 
 
 class Client:

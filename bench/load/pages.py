@@ -27,7 +27,8 @@ def page(result: LoadResult) -> str:
         (
             f"<p>{told['loop']} loop, protocol {told['target']['protocol']}, HTTP/{told['http']}, "
             f"engine {told['engine']}, {told['workers']} worker(s), seed {told['seed']}, started {told['started_at']}, "
-            f"receive stamps: {escape(told['clock']['receive'])}.</p>"
+            f"receive stamps: {escape(told['clock']['receive'])}, clocks in doubt by "
+            f"{_doubt(told['clock']['bound_seconds'])}.</p>"
         ),
         *(f'<p class="flag">Cannot be judged: {escape(flag)}.</p>' for flag in told["flags"]),
         _rows(("requests", ""), [(name, requests[name]) for name in ("planned", "sent", "not_sent", "ok")]),
@@ -38,6 +39,10 @@ def page(result: LoadResult) -> str:
         "</html>",
     ]
     return "\n".join(parts)
+
+
+def _doubt(bound_seconds: float | None) -> str:
+    return "an unknown time" if bound_seconds is None else f"at most {bound_seconds * 1e6:.3g} microseconds"
 
 
 def _rows(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

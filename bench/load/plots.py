@@ -45,6 +45,8 @@ def ticks(low: float, high: float) -> list[float]:
 
 
 def _decades(low: float, high: float) -> list[float]:
+    """Powers of ten around both; what is below a millionth is drawn there."""
+    low = min(max(low, 1e-6), high)
     return [10.0**power for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)]
 
 
