@@ -158,7 +158,7 @@ def _presence_checks() -> Iterator[Check]:
     yield Check(
         claim="every scrape of an exporter brings every metric of every device",
         measurement="coverage_ratio",
-        statistic=Statistic.MAX,
+        statistic=Statistic.MIN,
         relation=Relation.AT_LEAST,
         bound=0.98,
         because="`up` stays 1 while samples are lost; the upper end of Wilson's interval decides",
@@ -207,7 +207,7 @@ def _value_checks() -> Iterator[Check]:
         "unexplained_error_ratio",
         Relation.AT_MOST,
         0.03,
-        "lower end of the 95 % interval would do; what rounding and 0.15 s about the reading explain is taken out",
+        "lower end of a 95 % interval; what rounding and 0.15 s about the reading explain is taken out",
     )
     yield Check(
         claim="every metric is in the unit that it is declared in",

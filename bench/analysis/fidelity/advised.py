@@ -12,18 +12,21 @@ from bench.analysis.fidelity import transport
 from bench.analysis.fidelity.age import CollectInterval
 from bench.analysis.fidelity.devices import find_exporters
 from bench.analysis.fidelity.told import absent, told_of
-from bench.analysis.prediction import Intervals, Rise
+from bench.analysis.prediction import Intervals, Rise, predict
 from bench.analysis.signals import Signal
-from bench.model.measurement import Absent, Measurement, Reading, Source
+from bench.model.measurement import NO_LABELS, Absent, Measurement, Reading, Source
 
-ADVICE = "interval_advice_seconds"
-"""The mean reaction, with the labels `what`, the change that is advised, and `of`: before or after it."""
+NOW = "reaction_predicted_mean_seconds"
+"""The mean reaction of an autoscaler with the intervals as they were measured."""
+CHANGED = "reaction_mean_after_change_seconds"
+"""The same with one change, which the label `change` names."""
 NOTE = "noted_total"
 """How often a fact was seen; the label `note` says it."""
 
 _STEP = Rise(base=0.0, peak=100.0, threshold=77.0)
 """From idle to full, past a target of 70 and the tolerance of an HPA."""
 _WORTH_RATIO = 0.95
+"""A change that gains less is felt by nobody."""
 _NOT_HONOURED = (
     "honorLabels is false: the pod that uses a device is exported_pod, `pod` is the exporter's; "
     "rules that ask for `pod` mean the exporter"
@@ -38,14 +41,13 @@ def advised(
     yield from _against_configured(readings, collects)
     slowest = max(collects.values(), key=lambda each: each.seconds, default=None)
     if slowest is None:
-        yield absent(ADVICE, "no collect interval could be measured")
+        yield absent(NOW, "no collect interval could be measured")
     else:
         intervals = Intervals(collect_seconds=slowest.seconds, scrape_seconds=scrape_seconds)
+        yield told_of(NOW, (predict(intervals, _STEP).mean_seconds,), NO_LABELS)
         for change in advise_intervals(intervals, _STEP):
-            if change.mean_after_seconds > _WORTH_RATIO * change.mean_before_seconds:
-                continue  # nobody would feel it
-            for of, seconds in (("before", change.mean_before_seconds), ("after", change.mean_after_seconds)):
-                yield told_of(ADVICE, (seconds,), {"what": change.what, "of": of})
+            if change.mean_after_seconds <= _WORTH_RATIO * change.mean_before_seconds:
+                yield told_of(CHANGED, (change.mean_after_seconds,), {"change": change.what})
     for note, count in _notes(readings):
         yield told_of(NOTE, (float(count),), {"note": note})
 

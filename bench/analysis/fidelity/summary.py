@@ -115,8 +115,8 @@ def _of_coverage(device: Device, due: set[str], grid: FloatArray, settings: Sett
     for name in sorted(due):
         raw = device.scraped(name)
         there = int(np.isin(scrapes, raw.times_seconds).sum()) if raw is not None else 0
-        share = wilson_interval(there, int(scrapes.size))
-        yield told("coverage_ratio", (share.low, share.estimate, share.high), device.uuid, name)
+        # the upper end: of few scrapes one that is lost is no finding
+        yield told("coverage_ratio", (wilson_interval(there, int(scrapes.size)).high,), device.uuid, name)
 
 
 def _of_device(device: Device, passes: Passes, settings: Settings) -> Iterator[Reading]:
@@ -253,7 +253,9 @@ def _of_agreement(device: Device, found: Screened) -> Iterator[Reading]:
         yield told("field_delay_seconds", (max(0.0, found.delay_seconds),), device.uuid, found.name)
         interval = block_bootstrap_interval(excess, seed=1) if excess.any() else None
         spread = (interval.low, interval.estimate, interval.high) if interval else (0.0, 0.0, 0.0)
-        yield told("unexplained_error_ratio", spread, device.uuid, found.name)
+        # the lower end: what may be chance is no finding
+        yield told("unexplained_error_ratio", spread[:1], device.uuid, found.name)
+        yield told("unexplained_error_interval_ratio", spread, device.uuid, found.name)
 
 
 def _errors(kind: str, found: Agreement | None, uuid: str, name: str, *, scale: float) -> Iterator[Reading]:

@@ -19,6 +19,12 @@ def blocks(known: Known) -> Iterator[Block]:
     yield from _curve(known)
     yield from _target(known)
     yield from _intervals(known)
+    yield from (Prose(text=f"To mind: {note}.") for note in _notes(known))
+
+
+def _notes(known: Known) -> list[str]:
+    """Facts of exporters and labels that queries must know, each once."""
+    return sorted({each.labels["note"] for each in known.all("noted_total") if each.labels.get("note")})
 
 
 def _curve(known: Known) -> Iterator[Block]:

@@ -25,9 +25,9 @@ def blocks(known: Known) -> Iterator[Block]:
     """The matrix of named and holding pods, and the errors by kind."""
     rows: list[tuple[Cell | str, ...]] = []
     for name, words in _KINDS:
-        value = known.value(name)
-        if value is not None:
-            rows.append((words, f"{value:.0f}"))
+        found = known.all(name)
+        if found:
+            rows.append((words, f"{sum(float(each.values[-1]) for each in found):.0f}"))
     if rows:
         yield Table(headings=("error of attribution", "samples"), rows=rows, is_named=True)
     holdings = holdings_of(known.readings)

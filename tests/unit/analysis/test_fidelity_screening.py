@@ -278,11 +278,9 @@ def test_advice_names_the_interval_to_shorten_and_what_the_labels_are():
     run["wrong"] = exporter("exporter_ignored_variable_total", 1.0, variable="DCGM_EXPORTER_COLLECT_INTERVAL")
     found = summary(run, 15.0)
 
-    advice = {
-        (each.labels["what"][:14], each.labels["of"]): float(each.values[0])
-        for each in found["interval_advice_seconds"]
-    }
-    assert advice["collect every ", "before"] - advice["collect every ", "after"] == pytest.approx(14.5, abs=0.2)
+    (now,) = found["reaction_predicted_mean_seconds"]
+    after = {each.labels["change"][:14]: float(each.values[0]) for each in found["reaction_mean_after_change_seconds"]}
+    assert float(now.values[0]) - after["collect every "] == pytest.approx(14.5, abs=0.2)
     assert worst(found, "collect_interval_measured_to_configured_ratio") == pytest.approx(3.0, abs=0.05)
     notes = " ".join(each.labels["note"] for each in found["noted_total"])
     assert "exported_pod" in notes
