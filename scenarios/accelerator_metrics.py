@@ -1,5 +1,7 @@
 """Are the metrics of the devices true? Every exporter and every device, held against NVML while known work runs."""
 
+import dataclasses
+import itertools
 import time
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -87,10 +89,11 @@ class AcceleratorMetrics:
             yield from fidelity.fidelity_readings(readings, settings)
 
     def checks(self) -> Iterator[Check]:
-        yield from _presence_checks()
-        yield from _time_checks()
-        yield from _value_checks()
-        yield from _name_checks()
+        families = [_presence_checks(), _time_checks(), _value_checks(), _name_checks(), self._view_checks()]
+        for check in itertools.chain.from_iterable(families):
+            yield dataclasses.replace(check, look_at=fidelity.LOOK_AT[check.measurement])
+
+    def _view_checks(self) -> Iterator[Check]:
         if self.metric:
             yield Check(
                 claim="the metrics API tells what Prometheus holds",

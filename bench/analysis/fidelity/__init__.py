@@ -2,7 +2,16 @@
 
 from bench.analysis.fidelity.devices import HOLDING, scrape_interval_seconds
 from bench.analysis.fidelity.holders import holder_readings
+from bench.analysis.fidelity.looking import LOOK_AT
 from bench.analysis.fidelity.summary import Settings, fidelity_readings
 from bench.analysis.fidelity.view import METRIC
 
-__all__ = ["HOLDING", "METRIC", "Settings", "fidelity_readings", "holder_readings", "scrape_interval_seconds"]
+__all__ = [
+    "HOLDING",
+    "LOOK_AT",
+    "METRIC",
+    "Settings",
+    "fidelity_readings",
+    "holder_readings",
+    "scrape_interval_seconds",
+]

@@ -31,6 +31,7 @@ from bench.analysis.fidelity.devices import (
 )
 from bench.analysis.fidelity.naming import of_naming, of_series, of_sharing
 from bench.analysis.fidelity.passes import Passes, find_passes
+from bench.analysis.fidelity.responding import of_response
 from bench.analysis.fidelity.screening import COMPARED, Screened, beyond, scale_of, screen, tolerance_of
 from bench.analysis.fidelity.told import absent, told
 from bench.analysis.fidelity.view import view_readings
@@ -83,6 +84,7 @@ def fidelity_readings(readings: Sequence[Reading], settings: Settings) -> Iterat
     for device in probed:
         yield told("device_unseen_total", (float(not device.pieces),), device.uuid)
     yield from of_naming(listed, holdings, grids, settings.scrape_seconds)
+    yield from of_response(listed, readings)
     yield from view_readings(readings)
     yield from advised(readings, passes.collects, settings.scrape_seconds)
 
@@ -268,11 +270,13 @@ _IDLE_RATIO, _LOADED_RATIO = 0.10, 0.90
 
 
 def _of_controls(device: Device, busy: Screened | None) -> Iterator[Reading]:
-    """What the metric showed when the device was seen to rest, and to be full; only of a device that did both."""
+    """What the metric showed of a device that was read at rest and full; of others it can show neither."""
     truth = device.probed.get(BUSY)
     if busy is None or truth is None or not busy.is_sound.any():
         return
-    if truth.values.min() <= _IDLE_RATIO / 2 and truth.values.max() >= _LOADED_RATIO + _IDLE_RATIO / 2:
+    true = nearest(truth, busy.sound.times_seconds - busy.sound_ages)
+    true = true[np.isfinite(true)]
+    if true.size and true.min() <= _IDLE_RATIO / 2 and true.max() >= _LOADED_RATIO + _IDLE_RATIO / 2:
         yield told("idle_seen_ratio", (float(busy.sound.values.min()),), device.uuid, BUSY)
         yield told("load_seen_ratio", (float(busy.sound.values.max()),), device.uuid, BUSY)
 

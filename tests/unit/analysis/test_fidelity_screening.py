@@ -341,3 +341,22 @@ def test_held_is_told_beside_claimed_in_the_matrix():
 
     assert (UUIDS[0], "ns/pod-1", "ns/pod-0") in cells
     assert held(0).labels["pod"] == "pod-0"
+
+
+def test_the_metric_follows_a_step_within_collect_and_scrape():
+    run = neighbours()
+    load = run["probe-busy", 0]
+    rises = 1 + np.flatnonzero(np.diff(load.values) > 0.5)
+    edges = np.sort(np.concatenate([[0], rises, 1 + np.flatnonzero(np.diff(load.values) < -0.5)]))
+    run["asked"] = Measurement(
+        name="asked_duty_ratio",
+        unit=Unit.RATIO,
+        values=load.values[edges],
+        times_seconds=load.times_seconds[edges],
+        source=Source.WORKLOAD,
+        statement="s",
+        labels={"uuid": UUIDS[0]},
+    )
+    found = {each.labels["share"]: float(each.values[0]) for each in summary(run)["response_seconds"]}
+
+    assert 0.0 < found["10%"] <= found["90%"] <= 10.0
