@@ -29,10 +29,8 @@ UTILIZATION = ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL_RATIO")
 ENERGY = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
 POLL_HERTZ = 4.8
 """Of the metrics API. It, the lists and the watches stay below five requests a second."""
-DOWN_RATIO = 0.1
-"""Of a replica's capacity, on the way down: enough to lose some, too little to keep a second replica."""
 LEAST_RATE_PER_SECOND = 0.1
-MIN_STEP_SECONDS = 10.0
+MIN_STEP_SECONDS = 4.0
 """A step that is over at once has no requests to judge."""
 GONE_SECONDS = 60.0
 """For pods to end after they were deleted: twice the default grace."""
@@ -69,6 +67,8 @@ class PodAutoscaling:
     load_over_capacity: float = 1.8
     """Of a step up: how many times what one replica was seen to answer. Two replicas carry it, at 90 % each: above
     the target, so that a third is asked for."""
+    down_over_capacity: float = 0.1
+    """Of a step down: enough requests to lose one, too few to keep a second replica."""
     ttft_slo_seconds: float = 1.0
     prompt_tokens: int = 32
     output_tokens: int = 24
@@ -112,14 +112,17 @@ class PodAutoscaling:
         yield from trial.gathered()
 
     def analyse(self, readings: tuple[Reading, ...]) -> Iterator[Reading]:
-        rules = autoscaling.Rules(
+        yield from autoscaling.derive(readings, self.rules())
+
+    def rules(self) -> autoscaling.Rules:
+        """By which the readings are analysed; of a user's HPA what the API server stored counts instead."""
+        return autoscaling.Rules(
             hpa=autoscaling.Hpa.of_object(target=self.target, max_replicas=self.max_replicas),
             aggregation=autoscaling.Aggregation(self.aggregation),
             ttft_slo_seconds=self.ttft_slo_seconds,
             configured_collect_seconds=self.collect_interval_seconds,
             drain_seconds=self.drain_seconds,
         )
-        yield from autoscaling.derive(readings, rules)
 
     def checks(self) -> Iterator[Check]:
         yield from autoscaling.checks(repeats=self.repeats)
@@ -260,7 +263,10 @@ class _Trial:
         """One load: a step up, and a step down that lasts until its effect is seen or its time is over."""
         told = self._told
         self._rig.say(f"step up {number} of {told.repeats}")
-        rates = (told.load_over_capacity * self._capacity_per_second, DOWN_RATIO * self._capacity_per_second)
+        rates = (
+            told.load_over_capacity * self._capacity_per_second,
+            told.down_over_capacity * self._capacity_per_second,
+        )
         up, down = (max(LEAST_RATE_PER_SECOND, rate) for rate in rates)
         load = self._load(f"{up:.3f}:{told.up_seconds:g},{down:.3f}:{told.down_seconds:g}")
         self._watch_for(told.up_seconds)

@@ -208,7 +208,7 @@ def _device_free(view: View, pod: str) -> Sighting:
     found = [each for each in view.measurements("gpu_memory_used_bytes") if each.labels["uuid"] in held]
     if not found:
         return "no probe watched its devices"
-    sightings = [_freed(Signal.of(each), deleted) for each in found]
+    sightings = [_freed(view.in_our_time(each), deleted) for each in found]
     moments = [each for each in sightings if isinstance(each, Moment)]
     if len(moments) < len(sightings):
         return next(each for each in sightings if isinstance(each, str))

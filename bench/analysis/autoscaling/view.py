@@ -131,7 +131,7 @@ class View:
             named = each.labels.get("exported_pod", "")
             for pod, held, start, end in self.holdings:
                 if held == uuid and named in ("", pod):
-                    pieces[pod, held].append(_within(Signal.of(each), factor, start, end))
+                    pieces[pod, held].append(_within(self.in_our_time(each), factor, start, end))
         filled = [merged(each) for each in pieces.values()]
         return summed(filled) if filled else nothing()
 
@@ -141,6 +141,22 @@ class View:
         for _, _, start, end in self.holdings:
             counts += (times_seconds >= start) & (times_seconds <= end)
         return counts
+
+    def in_our_time(self, measurement: Measurement) -> Signal:
+        """With times of this machine's clock: those of a node and of Prometheus are theirs."""
+        ahead = 0.0
+        if measurement.source is Source.PROMETHEUS:
+            ahead = self._ahead("prometheus", "bench")
+        elif node := measurement.labels.get("node", ""):
+            ahead = self._ahead("api-server", "bench") - self._ahead("api-server", node)
+        signal = Signal.of(measurement)
+        return replace(signal, times_seconds=signal.times_seconds - ahead) if ahead else signal
+
+    def _ahead(self, of: str, against: str) -> float:
+        """How far one clock is ahead of another; 0 where that is not known to be more than its bound."""
+        labels = {"of": of, "against": against}
+        offset, bound = (self.value(f"clock_{each}_seconds", labels) for each in ("offset", "bound"))
+        return offset if abs(offset) > bound else 0.0
 
     @cached_property
     def desired(self) -> Signal:

@@ -307,6 +307,27 @@ def test_a_device_counts_for_a_pod_only_as_long_as_the_pod_holds_it() -> None:
     assert together.at(np.array([DOWN + 8.5, DOWN + 9.5])).tolist() == [100.0, 0.0]
 
 
+def test_a_node_whose_clock_goes_wrong_is_set_right() -> None:
+    """The API server is 7 s ahead of the node, and 2 s ahead of this machine: the node is 5 s behind."""
+
+    def clock(name: str, value: float, against: str) -> Measurement:
+        return reading(f"clock_{name}_seconds", [(90.0, value)], {"of": "api-server", "against": against})
+
+    behind = reading(
+        "gpu_busy_time_ratio", [(t - 5.0, v) for t, v in rising(BUSY, 0.1)], {"uuid": "GPU-1", "node": "n"}
+    )
+    told = [
+        clock("offset", 7.0, "n"),
+        clock("bound", 0.1, "n"),
+        clock("offset", 2.0, "bench"),
+        clock("bound", 0.1, "bench"),
+    ]
+
+    view = View([*sound(gpu_busy_time_ratio=behind), *told], RULES)
+
+    assert view.in_our_time(behind).times_seconds[0] == pytest.approx(rising(BUSY, 0.1)[0][0])
+
+
 def test_reactions_that_the_intervals_predict_are_not_unlikely_and_doubled_ones_are() -> None:
     generator = np.random.default_rng(3)
     clocks = np.array([3.0, 1.1, 2.3])
