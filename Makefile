@@ -35,8 +35,8 @@ demo: setup ## bring up the lab, load an inference server through its Gateway, w
 	status=$$?; $(BIN)/bench lab down --name demo && exit $$status
 
 # The model is the one that the lab's ollama image carries; the intervals are those that the lab above was told.
-DEMO := model=lab-llama collect_interval_seconds=2 repeats=2 up_seconds=30 down_seconds=60 stabilization_seconds=8 \
-	idle_seconds=8
+DEMO := model=lab-llama collect_interval_seconds=2 repeats=2 up_seconds=45 down_seconds=60 stabilization_seconds=8 \
+	idle_seconds=8 prompt_tokens=8 output_tokens=8 drain_seconds=2
 
 .PHONY: check
 check: setup ## lint, format, types, import contracts
@@ -71,3 +71,8 @@ bench-lab: setup ## measure the lab itself against its budgets; writes results/b
 .PHONY: bench-load
 bench-load: setup ## measure the load generator against its gates; writes results/bench-load
 	@$(BIN)/python -m tests.bench.gates
+
+.PHONY: bench-autoscaling
+bench-autoscaling: setup ## prove stages and reactions of autoscaling on a lab (18 minutes); writes results/bench-autoscaling
+	@$(BIN)/bench lab build
+	@$(BIN)/python -m tests.scenarios.bench_autoscaling

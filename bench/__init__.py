@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bench.errors import BadParameter
     from bench.model import needs, rights
     from bench.model.check import Basis, Check, Kind, Relation, Statistic
+    from bench.model.inventory import Inventory
     from bench.model.measurement import Absent, Measurement, Reading, Source, Window
     from bench.model.scenario import Footprint, LoadWorkers, Rig, ScaledMetric
     from bench.model.units import Unit, kubernetes_quantity
@@ -24,6 +25,7 @@ __all__ = [
     "Basis",
     "Check",
     "Footprint",
+    "Inventory",
     "Kind",
     "LoadWorkers",
     "Measurement",
@@ -47,6 +49,7 @@ _HOMES: Final = {
     "bench.analysis": ("autoscaling", "fidelity"),
     "bench.model": ("needs", "rights"),
     "bench.model.check": ("Basis", "Check", "Kind", "Relation", "Statistic"),
+    "bench.model.inventory": ("Inventory",),
     "bench.model.measurement": ("Absent", "Measurement", "Reading", "Source", "Window"),
     "bench.errors": ("BadParameter",),
     "bench.model.scenario": ("Footprint", "LoadWorkers", "Rig", "ScaledMetric"),

@@ -11,6 +11,7 @@ from bench import (
     BadParameter,
     Check,
     Footprint,
+    Inventory,
     Measurement,
     Reading,
     Rig,
@@ -27,6 +28,7 @@ from workloads.ollama import BACKEND_HEADER, Ollama
 
 UTILIZATION = ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL_RATIO")
 ENERGY = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
+GPU_RESOURCE, GPU_CLASS = "nvidia.com/gpu", "gpu.nvidia.com"
 POLL_HERTZ = 4.8
 """Of the metrics API. It, the lists and the watches stay below five requests a second."""
 LEAST_RATE_PER_SECOND = 0.1
@@ -74,6 +76,9 @@ class PodAutoscaling:
     output_tokens: int = 24
     collect_interval_seconds: float = 30.0
     """What the exporter is configured to; its own default."""
+    allocation: str = "auto"
+    """How the pods ask for their device: device-plugin, dra, or what the target offers for all replicas, in this
+    order."""
     drain_seconds: int = 5
     """How long a pod that is to go still answers: until the Gateway has heard of it, and its requests are done."""
     probe_image: str = "gpu-bench:0.1.0"
@@ -91,7 +96,7 @@ class PodAutoscaling:
 
     def footprint(self) -> Footprint:
         scaled = self.scaled()
-        one_repeat = self.up_seconds + self.down_seconds + self.collect_interval_seconds / 2.0
+        one_repeat = self.up_seconds + self.down_seconds + self.collect_interval_seconds
         calibration = self.calibration_seconds + 8.0 * self.collect_interval_seconds
         return Footprint(
             duration_seconds=60.0 + calibration + self.idle_seconds + self.repeats * one_repeat,
@@ -126,6 +131,14 @@ class PodAutoscaling:
 
     def checks(self) -> Iterator[Check]:
         yield from autoscaling.checks(repeats=self.repeats)
+
+    def device_class(self, inventory: Inventory) -> str:
+        """The DeviceClass by which a pod claims its device; empty: by the resource of the device plugin."""
+        if self.allocation not in ("auto", "device-plugin", "dra"):
+            raise BadParameter(f"pod-autoscaling.allocation={self.allocation}: auto, device-plugin or dra is meant.")
+        offered = inventory.allocatable_total(GPU_RESOURCE) >= self.scaled().hpa.max_replicas
+        by_claim = self.allocation == "dra" or (not offered and GPU_CLASS in inventory.device_classes)
+        return GPU_CLASS if by_claim and self.allocation != "device-plugin" else ""
 
     def scaled(self) -> autoscaling.HpaSpec:
         """The HPA that is going to be applied. Raises `BadParameter`, naming the file and what is wrong with it."""
@@ -179,6 +192,7 @@ class _Trial:
             gateway=gateway.name,
             gateway_namespace=gateway.namespace,
             drain_seconds=told.drain_seconds,
+            device_class=told.device_class(rig.inventory),
         )
         self._url = gateway.url
         selector = ",".join(f"{key}={value}" for key, value in self._workload.labels.items())
@@ -256,8 +270,8 @@ class _Trial:
         )
 
     def lose_phase(self) -> None:
-        """Let a random part of the longest clock pass: the steps are to meet every phase of it."""
-        self._watch_for(self._random.uniform(0.0, self._told.collect_interval_seconds))
+        """Let a random time pass: the steps are to meet every phase of the longest clock, of twice its length too."""
+        self._watch_for(self._random.uniform(0.0, 2.0 * self._told.collect_interval_seconds))
 
     def steps(self, number: int) -> Iterator[Reading]:
         """One load: a step up, and a step down that lasts until its effect is seen or its time is over."""

@@ -19,7 +19,7 @@ from bench.model.measurement import FloatArray, Measurement, Reading
 from tests.lab.running import RunningLab
 from tests.scenarios.trying import made, of, rig_on
 
-CLOCKS: Final = {"collect": 2.0, "scrape": 0.7, "sync": 1.5}
+CLOCKS: Final = {"collect": 2.5, "scrape": 0.7, "sync": 1.1}
 """Seconds; no multiples of each other: phases that stay in step within a run show one of them again and again."""
 LAB: Final = (
     *("--nodes", "1", "--exporter-interval", str(CLOCKS["collect"])),
@@ -38,7 +38,7 @@ TRIED: Final[Mapping[str, object]] = {
     "calibration_seconds": 6,
     "collect_interval_seconds": CLOCKS["collect"],
     "stabilization_seconds": 0,
-    "up_seconds": 6.5,
+    "up_seconds": 8.5,
     "down_seconds": 30,
 }
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from bench.lab.config import LabConfig
+from bench.lab.config import Allocation, LabConfig
 from bench.lab.parts.objects import Manifest, Ready, http_probe, liveness, namespace, service, service_account, workload
 
 version: Final = "4.5.3-4.8.2"
@@ -32,6 +32,9 @@ def _environment(config: LabConfig) -> list[Manifest]:
         {"name": "NVIDIA_VISIBLE_DEVICES", "value": "all"},
         {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
     ]
+    if config.allocation is not Allocation.DEVICE_PLUGIN:
+        # as NVIDIA's operator sets it where claims are served: without it devices of claims have no pod
+        variables.append({"name": "KUBERNETES_ENABLE_DRA", "value": "true"})
     if config.exporter_interval_seconds != _DEFAULT_INTERVAL_SECONDS:
         milliseconds = round(config.exporter_interval_seconds * 1000)
         variables.append({"name": "DCGM_EXPORTER_INTERVAL", "value": str(milliseconds)})
