@@ -19,8 +19,8 @@ def hpa_values(events: Sequence[Event]) -> Iterator[Reading]:
     pairs = []
     for event in events:
         for metric in event.object.get("status", {}).get("currentMetrics") or ():
-            kind = metric["type"][0].lower() + metric["type"][1:]
-            current = metric.get(kind, {}).get("current", {})
+            # a metric that could not be had is listed without a type
+            current = metric.get(str(metric.get("type", "")).lower(), {}).get("current", {})
             value = current.get("averageValue") or current.get("value")
             if value is not None:
                 pairs.append((event.received_utc_seconds, kubernetes_quantity(str(value))))

@@ -64,9 +64,12 @@ def test_each_moment_of_a_pod_is_the_first_time_it_was_seen() -> None:
 
 
 def test_what_an_autoscaler_shows_is_read_from_its_status_whatever_the_type() -> None:
-    status = {"currentMetrics": [{"type": "Object", "object": {"current": {"averageValue": "47500m"}}}]}
+    known = {"currentMetrics": [{"type": "Object", "object": {"current": {"averageValue": "47500m"}}}]}
+    not_had = {"currentMetrics": [{"type": ""}]}
 
-    (shown,) = watched.hpa_values([event(1.0, {"metadata": {}, "status": status})])
+    (shown,) = watched.hpa_values(
+        [event(at, {"metadata": {}, "status": each}) for at, each in ((1.0, not_had), (2.0, known))]
+    )
 
     assert isinstance(shown, Measurement)
     assert shown.values.tolist() == [47.5]
