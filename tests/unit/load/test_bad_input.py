@@ -41,7 +41,8 @@ def order_for(url: str, protocol: Protocol = Protocol.OPENAI_CHAT) -> LoadOrder:
         shape=Shape.constant(20.0, REQUESTS / 20),
         arrivals=Arrivals(process=Process.CONSTANT),
         source=RequestSource(distinct=2),
-        limits=Limits(timeout_seconds=0.3, connect_timeout_seconds=0.3, drain_seconds=1.0),
+        # long beside an answer on a busy machine, short for the one test that waits for it
+        limits=Limits(timeout_seconds=1.5, connect_timeout_seconds=1.5, drain_seconds=3.0),
         identity=Identity(prefix="r", backend_header="x-backend"),
     )
 
