@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from bench.analysis import autoscaling, fidelity
+    from bench.analysis import autoscaling, fidelity, isolation
     from bench.errors import BadParameter
     from bench.model import needs, rights
     from bench.model.check import Basis, Check, Kind, Relation, Statistic
@@ -39,6 +39,7 @@ __all__ = [
     "Window",
     "autoscaling",
     "fidelity",
+    "isolation",
     "kubernetes_quantity",
     "needs",
     "rights",
@@ -46,7 +47,7 @@ __all__ = [
 ]
 
 _HOMES: Final = {
-    "bench.analysis": ("autoscaling", "fidelity"),
+    "bench.analysis": ("autoscaling", "fidelity", "isolation"),
     "bench.model": ("needs", "rights"),
     "bench.model.check": ("Basis", "Check", "Kind", "Relation", "Statistic"),
     "bench.model.inventory": ("Inventory",),

@@ -352,10 +352,10 @@ def play(burning: Burning, steps: "tuple[Step, ...]", begin_utc_seconds: float) 
         if burning.stopped.is_set() or time.monotonic() >= due:
             continue
         held = burning.backend.hold(step.memory_bytes) if step.memory_bytes else None
-        tell(utc_seconds=time.time(), duty_ratio=step.duty_ratio, memory_bytes=step.memory_bytes)
+        tell_step(burning, duty_ratio=step.duty_ratio, memory_bytes=step.memory_bytes)
         burning.run(Rhythm(duty_ratio=step.duty_ratio), due)
         del held
-    tell(utc_seconds=time.time(), duty_ratio=0.0, memory_bytes=0)
+    tell_step(burning, duty_ratio=0.0, memory_bytes=0)
     return result_of(burning, time.monotonic() - began)
 
 
@@ -371,6 +371,12 @@ def result_of(burning: Burning, seconds: float) -> BurnResult:
         largest_error_ratio=burning.worst_error_ratio,
         verified=burning.worst_error_ratio <= ERROR_BOUND_RATIO,
     )
+
+
+def tell_step(burning: Burning, **facts: object) -> None:
+    """What begins now, and the operations that were done until now: what one step did is a difference."""
+    operations = burning.count * burning.products.operations_each
+    tell(utc_seconds=time.time(), operations=operations, **facts)
 
 
 def tell(**facts: object) -> None:

@@ -131,10 +131,13 @@ class Cluster:
         path = self.path(ref) + (f"/{subresource}" if subresource else "")
         return self.request("PATCH", path, body=change, content_type=MERGE_PATCH)
 
-    def delete(self, ref: Ref) -> None:
+    def delete(self, ref: Ref, *, grace_seconds: int | None = None) -> None:
         """Delete it and, in the foreground, what it owns; one that is gone already is no error."""
+        body: dict[str, Any] = {"propagationPolicy": "Foreground"}
+        if grace_seconds is not None:
+            body["gracePeriodSeconds"] = grace_seconds
         try:
-            self.request("DELETE", self.path(ref), body={"propagationPolicy": "Foreground"})
+            self.request("DELETE", self.path(ref), body=body)
         except NotFound:
             return
 

@@ -1,5 +1,6 @@
 """The only place where the bench creates objects: each is labelled, journaled before, and removed in reverse order."""
 
+import contextlib
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -43,9 +44,10 @@ class Sandbox:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
-    def namespace(self, name: str) -> str:
+    def namespace(self, name: str, labels: Mapping[str, str] | None = None) -> str:
         """A namespace of the run's own."""
-        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        metadata = {"name": name, "labels": dict(labels or {})}
+        self.create({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
         if self._heartbeat is None:
             self._heartbeat = Heartbeat(self.cluster, labelled(lease_of(name, self.run_id), self.run_id))
         return name
@@ -63,13 +65,22 @@ class Sandbox:
             self.journal.removed(ref)
             raise
 
-    def remove(self, ref: Ref) -> None:
-        """Remove one object now and wait until it is gone; one that stays is a leftover. Others' objects are let be."""
-        left = remove(self.cluster, ref, run_id=self.run_id)
-        if left is None:
-            self._forget(ref)
-        else:
-            self.left.append(left)
+    def remove(self, *refs: Ref, grace_seconds: int | None = None) -> None:
+        """
+        Remove objects now and wait until they are gone; one that stays is a leftover. Others' objects are let be.
+
+        Of several, all are asked to go before the first is waited for. `grace_seconds`: for pods that would use up a
+        longer one and save nothing.
+        """
+        for ref in refs if len(refs) > 1 or grace_seconds is not None else ():
+            with contextlib.suppress(BenchError):  # told when it is waited for
+                ask_to_go(self.cluster, ref, run_id=self.run_id, grace_seconds=grace_seconds)
+        for ref in refs:
+            left = remove(self.cluster, ref, run_id=self.run_id)
+            if left is None:
+                self._forget(ref)
+            else:
+                self.left.append(left)
 
     def close(self) -> None:
         """Remove all that is left, the last first. What lies in a namespace of ours goes with the namespace."""
@@ -91,13 +102,20 @@ class Sandbox:
 def remove(cluster: Cluster, ref: Ref, *, run_id: str) -> Leftover | None:
     """Remove an object of this run and wait until it is gone; why it stays, if it does. Others' objects are let be."""
     try:
-        found = cluster.find(ref)
-        if found is not None and is_ours(found, run_id):
-            cluster.delete(ref)
+        if ask_to_go(cluster, ref, run_id=run_id):
             wait_until_gone(cluster, ref, within_seconds=REMOVAL_SECONDS)
     except BenchError as error:
         return Leftover(ref=ref, reason=str(error))
     return None
+
+
+def ask_to_go(cluster: Cluster, ref: Ref, *, run_id: str, grace_seconds: int | None = None) -> bool:
+    """Delete an object of this run; whether there was one."""
+    found = cluster.find(ref)
+    if found is None or not is_ours(found, run_id):
+        return False
+    cluster.delete(ref, grace_seconds=grace_seconds)
+    return True
 
 
 def is_ours(found: Mapping[str, Any], run_id: str) -> bool:

@@ -123,6 +123,16 @@ class Probes(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """A pod that was to run to its end."""
+
+    logs: Mapping[str, str] = field(default_factory=dict)
+    """What each container wrote."""
+    reason: str = ""
+    """Why it did not end; empty where it did."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """How far a scenario is, for whoever watches; no part of the evidence."""
 
@@ -170,14 +180,26 @@ class Rig(Protocol):
         knows them of what it follows, probes, polls and loads. Other numbers go by names that end in their unit.
         """
 
-    def namespace(self, purpose: str) -> str:
-        """A namespace of the run's own; its name."""
+    def namespace(self, purpose: str, labels: Mapping[str, str] = ...) -> str:
+        """A namespace of the run's own, with these labels; its name."""
 
     def create(self, manifest: Mapping[str, Any]) -> Any:
         """Create one object of the run's own."""
 
-    def remove(self, manifest: Mapping[str, Any]) -> None:
-        """Remove one object before the end."""
+    def refusal(self, manifest: Mapping[str, Any]) -> str:
+        """Why the API server would not admit an object; empty where it would. Nothing is created."""
+
+    def remove(self, *manifests: Mapping[str, Any], grace_seconds: int | None = None) -> None:
+        """Remove objects before the end, all at once."""
+
+    def errands(self, pods: Iterable[Mapping[str, Any]], *, within_seconds: float) -> Mapping[str, Errand]:
+        """Create these pods at once, and return what each wrote when all have ended; by name."""
+
+    def allocations(self, followed: Any) -> Iterable[Reading]:
+        """Which devices the followed ResourceClaims were allocated until now, pod by pod."""
+
+    def unused(self, resource: str) -> Mapping[str, int]:
+        """Node → how much of an extended resource no pod has asked for."""
 
     def deploy(self, workload: Workload, *, within_seconds: float) -> None:
         """Create a workload's objects, and wait until it is available."""

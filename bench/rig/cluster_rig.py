@@ -1,7 +1,7 @@
 """All that a scenario may touch during one run, on one target."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,16 +14,17 @@ from bench.cluster.objects import Object, Ref, path_of
 from bench.cluster.recorder import Followed, Recorder
 from bench.cluster.sandbox import Sandbox
 from bench.cluster.wait import wait_until, wait_until_gone
-from bench.errors import BenchBroke, DeadlineExceeded, NotFound
+from bench.errors import ApiRefused, BenchBroke, DeadlineExceeded, Forbidden, NotFound
 from bench.metrics.dcgm import FIELDS
 from bench.metrics.prometheus import Meaning, Prometheus
 from bench.model.inventory import Inventory
-from bench.model.measurement import Measurement, Reading, Source, Window
-from bench.model.scenario import LoadWorkers, Progress, ScaledMetric, Workload
+from bench.model.measurement import NO_LABELS, Measurement, Reading, Source, Window
+from bench.model.scenario import Errand, LoadWorkers, Progress, ScaledMetric, Workload
 from bench.model.units import Unit, kubernetes_quantity
 from bench.rig import watched
 from bench.rig.clocks import Clocks
 from bench.rig.cost import CostMeter
+from bench.rig.errands import Sender, allocations, unused
 from bench.rig.exporters import exporter_readings, find_exporters
 from bench.rig.holders import Holders
 from bench.rig.load_files import LoadPlan
@@ -87,6 +88,7 @@ class ClusterRig:
     _meter: CostMeter = field(init=False)
     _loads: int = 0
     _load_pods: dict[LoadWorkers, LoadPods] = field(default_factory=dict)
+    _errands: dict[str, Followed] = field(default_factory=dict)
     _seen: Seen = field(default_factory=Seen)
 
     def __enter__(self) -> Self:
@@ -127,17 +129,54 @@ class ClusterRig:
         """What can be seen at this moment of what the scenario follows, polls, probes and loads."""
         return self._seen.figures()
 
-    def namespace(self, purpose: str) -> str:
+    def namespace(self, purpose: str, labels: Mapping[str, str] = NO_LABELS) -> str:
         """A namespace of the run's own."""
-        return self._sandbox.namespace(f"bench-{self.run_id}-{purpose}"[:63].rstrip("-"))
+        return self._sandbox.namespace(f"bench-{self.run_id}-{purpose}"[:63].rstrip("-"), labels)
 
     def create(self, manifest: Mapping[str, Any]) -> Object:
         """Create one object of the run's own."""
         return self._sandbox.create(manifest)
 
-    def remove(self, manifest: Mapping[str, Any]) -> None:
-        """Remove one object before the end."""
-        self._sandbox.remove(Ref.of(manifest))
+    def refusal(self, manifest: Mapping[str, Any]) -> str:
+        """Why the API server would not admit this object, in its words; empty where it would. Nothing is created."""
+        try:
+            self.around.cluster.create(manifest, dry_run=True)
+        except (ApiRefused, Forbidden) as refused:
+            return str(refused)
+        return ""
+
+    def remove(self, *manifests: Mapping[str, Any], grace_seconds: int | None = None) -> None:
+        """Remove objects before the end, all at once."""
+        self._sandbox.remove(*map(Ref.of, manifests), grace_seconds=grace_seconds)
+
+    def errands(self, pods: Iterable[Mapping[str, Any]], *, within_seconds: float) -> Mapping[str, Errand]:
+        """Create these pods at once, and return what each wrote when all have ended; by name."""
+        pods = list(pods)
+        followed = {name: self._pods_in(name) for name in {pod["metadata"]["namespace"] for pod in pods}}
+        sender = Sender(
+            create=self.create,
+            remove=self.remove,
+            observe=self.observe,
+            logs=lambda namespace, pod, container: self.logs(namespace=namespace, pod=pod, container=container),
+            clock=self.clock.monotonic_seconds,
+        )
+        return sender.run(pods, followed, within_seconds)
+
+    def _pods_in(self, namespace: str) -> Followed:
+        if namespace not in self._errands:
+            self._errands[namespace] = self.follow("v1", "pods", namespace=namespace)
+        return self._errands[namespace]
+
+    def allocations(self, followed: Followed) -> Iterator[Reading]:
+        """Which devices the followed ResourceClaims were allocated until now, pod by pod."""
+        slices = self.around.cluster.list("/apis/resource.k8s.io/v1/resourceslices").items
+        yield from allocations([event.object for event in followed.events()], slices)
+
+    def unused(self, resource: str) -> Mapping[str, int]:
+        """Node → how much of an extended resource no pod has asked for."""
+        usable = (node for node in self.inventory.nodes if node.is_ready and node.is_schedulable)
+        offered = {node.name: node.allocatable.get(resource, 0.0) for node in usable}
+        return unused(offered, self.around.cluster.list("/api/v1/pods").items, resource)
 
     def deploy(self, workload: Workload, *, within_seconds: float) -> None:
         """Create a workload's objects and wait until its Deployments are available."""

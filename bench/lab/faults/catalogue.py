@@ -9,6 +9,8 @@ from bench.lab.faults.stages import STAGES
 _AUTOSCALING: Final = "pod-autoscaling"
 _METRICS: Final = "accelerator-metrics"
 
+_ISOLATION: Final = "secure-accelerator-access"
+
 _DEVICE: Final = Argument(name="device", default="", help="index or uuid; all devices without it")
 _LONGEST_SECONDS: Final = 25.0
 """The API server waits at most 30 s for a webhook."""
@@ -17,6 +19,49 @@ _LONGEST_SECONDS: Final = 25.0
 def _field(default: str) -> Argument:
     return Argument(name="field", default=default, help="DCGM's name of the metric; empty: all of them")
 
+
+_OF_ISOLATION: Final = (
+    Fault(
+        name="device-leaked",
+        does="Pods that asked for no device and are started from now on see all devices of their node.",
+        must_fail=((_ISOLATION, "seen_without_request_total"), (_ISOLATION, "nbody_results_without_request_total")),
+    ),
+    Fault(
+        name="visible-devices-honoured",
+        does="The container runtime gives any pod the devices that its variable NVIDIA_VISIBLE_DEVICES names.",
+        must_fail=((_ISOLATION, "devices_seen_by_bypass_total"),),
+    ),
+    Fault(
+        name="foreign-device-opens",
+        does="A pod that holds a device can open the device files of those that other pods of its node hold.",
+        must_fail=((_ISOLATION, "foreign_devices_reached_total"),),
+    ),
+    Fault(
+        name="second-container-leak",
+        does="All containers of a pod see the devices that one of them asked for.",
+        must_fail=((_ISOLATION, "seen_by_second_container_total"),),
+    ),
+    Fault(
+        name="claim-ignored",
+        does="A pod gets another device than the one that its claim was allocated.",
+        must_fail=((_ISOLATION, "seen_other_than_allocated_total"),),
+    ),
+    Fault(
+        name="memory-not-scrubbed",
+        does="The driver hands out device memory as its last owner left it.",
+        must_fail=((_ISOLATION, "marks_of_earlier_owners_total"),),
+    ),
+    Fault(
+        name="neighbours-slow",
+        does="The devices of a node have the speed of one between them: each slows the others.",
+        must_fail=((_ISOLATION, "slowdown_at_least_ratio"),),
+    ),
+    Fault(
+        name="pod-security-off",
+        does="A policy sets the Pod Security level of every new namespace to privileged, whatever was asked for.",
+        must_fail=((_ISOLATION, "host_path_devices_admitted_total"),),
+    ),
+)
 
 _OF_AUTOSCALING: Final = (
     Fault(
@@ -52,7 +97,7 @@ _OF_AUTOSCALING: Final = (
     Fault(
         name="two-pods-one-device",
         does="A pod that is admitted from now on gets a device that another pod of its node holds, if there is one.",
-        must_fail=((_AUTOSCALING, "pods_that_share_a_device_total"),),
+        must_fail=((_AUTOSCALING, "pods_that_share_a_device_total"), (_ISOLATION, "holders_beyond_shares_total")),
     ),
     Fault(
         name="gateway-cut-off",
@@ -159,7 +204,7 @@ _OF_DEVICES: Final = (
         arguments=(Argument(name="joules", kind=Kind.NUMBER, default=100.0, help="the amount"), _DEVICE),
     ),
 )
-CATALOGUE: Final = (*_OF_AUTOSCALING, *_OF_METRICS, *_OF_DEVICES)
+CATALOGUE: Final = (*_OF_AUTOSCALING, *_OF_ISOLATION, *_OF_METRICS, *_OF_DEVICES)
 
 
 def get(name: str) -> Fault:

@@ -17,6 +17,7 @@ from bench.lab.api import ApiError
 from bench.lab.faults.changes import Change, Edit, Lab, PacketRules
 from bench.lab.faults.declaration import Value
 from bench.lab.faults.effects import is_up, until, until_up
+from bench.lab.faults.pod_security import PodSecurityOff
 from bench.lab.faults.slow_stage import SlowStage
 from bench.lab.parts import adapter, prometheus
 from bench.lab.parts.objects import NAME_LABEL, Ready
@@ -164,6 +165,7 @@ PLANTERS: Final[Mapping[str, Planter]] = {
     "series-dropped": SeriesDropped(),
     "gateway-cut-off": GatewayCutOff(),
     "slow-stage": SlowStage(),
+    "pod-security-off": PodSecurityOff(),
 }
 
 

@@ -136,7 +136,11 @@ def visible_by_variable(container: Mapping[str, Any], gpus: Sequence[Gpu]) -> tu
     """Whole devices that the container sees without holding them; none for one without privileges."""
     if not is_privileged(container):
         return ()
-    wanted = literal_environment(container).get(VISIBLE_DEVICES, "")
+    return chosen_by_variable(literal_environment(container).get(VISIBLE_DEVICES, ""), gpus)
+
+
+def chosen_by_variable(wanted: str, gpus: Sequence[Gpu]) -> tuple[Gpu, ...]:
+    """The devices that the variable's value names: all, or some by UUID or index."""
     if wanted == "all":
         return tuple(gpus)
     names = [name for name in wanted.split(",") if name not in {"", "none", "void"}]

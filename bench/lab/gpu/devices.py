@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.lab.config import Allocation, LabConfig
 from bench.lab.faults.state import Faults
-from bench.lab.gpu import allocation, dra, faults
+from bench.lab.gpu import allocation, dra, faults, leaks
 from bench.lab.gpu.board import Board
 from bench.lab.gpu.containers import View, container_devices
 from bench.lab.gpu.fleet import Gpu, Unit, initial_nodes, make_gpus, units_of
@@ -115,10 +115,13 @@ class Devices:
         claimed = _claimed_by_container(pod, claims)
         views = {container["name"]: self._view(node, container, slots, claimed) for container in _containers(pod)}
         units = tuple(dict.fromkeys(unit for view in views.values() for unit in view.units))
-        group, cores = control_group(units)
+        group, cores = self._group(node, units)
+        shown = leaks.leaked(tuple(_containers(pod)), views, self._around(node), self._faults)
+        for board in self._boards.get(node, ()):
+            board.scrub(holds=not self._faults.find("memory-not-scrubbed"))
         containers = {
             container["name"]: replace(
-                container_devices(container, views[container["name"]], self._paths), cgroup=group, cpu_cores=cores
+                container_devices(container, shown[container["name"]], self._paths), cgroup=group, cpu_cores=cores
             )
             for container in _containers(pod)
         }
@@ -215,6 +218,17 @@ class Devices:
         held = (holding.units for holding in self._holdings.values() if holding.node == node)
         taken = tuple(dict.fromkeys(unit for units in held for unit in units))
         return (*taken[: len(granted)], *granted[len(taken) :])
+
+    def _around(self, node: str) -> leaks.Neighbourhood:
+        held = (unit for holding in self._holdings.values() if holding.node == node for unit in holding.units)
+        return leaks.Neighbourhood(gpus=self._gpus(node), held_by_others=tuple(dict.fromkeys(held)))
+
+    def _group(self, node: str, units: tuple[Unit, ...]) -> tuple[str, float]:
+        """A device's own; or one quota for all of the node, so that each device slows the others."""
+        group, cores = control_group(units)
+        if group and self._faults.find("neighbours-slow"):
+            return f"{leaks.ONE_QUOTA}{node}", units[0].cores
+        return group, cores
 
     def _claimed_gpu(self, device: dra.ClaimedDevice) -> Gpu:
         for gpu in self._gpus(device.pool):

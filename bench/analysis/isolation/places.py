@@ -1,0 +1,51 @@
+"""Which node is looked at, and by which ways devices are asked for there."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from bench.model.inventory import Inventory
+
+PLUGIN: Final = "device-plugin"
+DRA: Final = "dra"
+DRIVER: Final = "gpu.nvidia.com"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """The node, how many devices (or shares of them) each way offers there, and how many pods share one."""
+
+    node: str
+    ways: Mapping[str, int]
+    shares: int
+
+    @property
+    def holders(self) -> Mapping[str, int]:
+        """By way, how many pods are to hold at one time: two, or one more than a device has shares."""
+        return {way: min(count, 2 if self._of(way) == 1 else self.shares + 1) for way, count in self.ways.items()}
+
+    def _of(self, way: str) -> int:
+        return self.shares if way == PLUGIN else 1
+
+
+def choose_ground(inventory: Inventory, resource: str, allocation: str) -> Ground | None:
+    """The node with the most ways, then with the most devices by the way that has fewest; None where there is none."""
+    grounds = [
+        _ground(inventory, node.name, int(node.allocatable.get(resource, 0.0)), allocation)
+        for node in inventory.nodes
+        if node.is_ready and node.is_schedulable
+    ]
+    usable = [ground for ground in grounds if ground.ways]
+    return max(usable, key=lambda ground: (len(ground.ways), min(ground.ways.values())), default=None)
+
+
+def _ground(inventory: Inventory, node: str, counted: int, allocation: str) -> Ground:
+    devices = [device for device in inventory.devices if device.node == node]
+    # devices of a device plugin are known by their number alone; those that have a name came from ResourceSlices
+    sliced = (
+        Counter(device.node for device in devices if device.uuid)[node] if DRIVER in inventory.device_classes else 0
+    )
+    offered = {PLUGIN: counted, DRA: sliced}
+    ways = {way: count for way, count in offered.items() if count and allocation in {"auto", way}}
+    return Ground(node=node, ways=ways, shares=max((device.shares for device in devices), default=1))

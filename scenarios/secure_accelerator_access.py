@@ -1,0 +1,381 @@
+"""Does a pod come to an accelerator that it was not given? Pods with one, pods with none, and all that they try."""
+
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from bench import (
+    Absent,
+    Check,
+    Footprint,
+    Measurement,
+    Reading,
+    Rig,
+    Source,
+    Unit,
+    isolation,
+    needs,
+    scenario,
+)
+from workloads import intruder
+from workloads.gpu_burn import GpuBurn, Step
+from workloads.intruder import Intruder
+
+PARTS = ("control", "none", "pair", "second-container", "bypass", "residue", "interference", "seed")
+SEED = Path(__file__).with_suffix(".yaml")
+"""The three pods of RKE2's procedure, as they stand there."""
+DRIVER = "gpu.nvidia.com"
+CLAIM = "device"
+MOUNT_LIST = "/var/run/nvidia-container-devices"
+"""Where a mount tells NVIDIA's toolkit a device, if it was told to listen to mounts."""
+BASELINE = {"pod-security.kubernetes.io/enforce": "baseline"}
+
+
+@scenario("secure-accelerator-access", requirement="secure_accelerator_access")
+class SecureAcceleratorAccess:
+    """
+    A container sees and reaches the accelerators that its pod was given and no others, by whatever way it tries.
+
+    Pods with a device, without one, and with a container of either kind look for devices by their files, by NVML and by
+    CUDA, on one node and from one image; what one of them must not see counts only because another one sees it. They
+    try each other's devices, ways around the allocation, and memory that an owner before them left.
+    """
+
+    parts: str = ",".join(PARTS)
+    """Which to run, of these; control always runs."""
+    allocation: str = "auto"
+    """device-plugin, dra, or auto: by every way that the node offers."""
+    repeats: int = 3
+    resource: str = "nvidia.com/gpu"
+    probe_image: str = "gpu-bench:0.1.0"
+    """Any image with Python; with pynvml in it NVML is asked too."""
+    burn_image: str = "nvcr.io/nvidia/pytorch:25.08-py3"
+    hold_seconds: float = 10.0
+    """How long two pods hold their devices beside each other; they may start seconds apart."""
+    memory_bytes: int = 1 << 30
+    """Of a device, to be searched for what an owner before left; more finds more and takes longer."""
+    window_seconds: float = 10.0
+    """Of interference: the neighbour works in every second window."""
+    windows: int = 9
+    slowdown_budget_ratio: float = 0.05
+    pod_seconds: float = 180.0
+    """Until a pod that looks must have ended; the first one pulls the image."""
+    seed_placeholders: int = 8
+    """So many devices at most are occupied to leave the seed's procedure one."""
+
+    def __post_init__(self) -> None:
+        unknown = set(self.chosen) - set(PARTS)
+        if unknown:
+            raise ValueError(f"parts has no {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The parts, in the order in which they are run."""
+        named = {"control", *(each.strip() for each in self.parts.split(",") if each.strip())}
+        return (*(each for each in PARTS if each in named), *sorted(named - set(PARTS)))
+
+    def needs(self) -> Iterator[needs.Need]:
+        yield needs.Accelerators(at_least=1)
+
+    def footprint(self) -> Footprint:
+        burning = self.windows * self.window_seconds + 60.0 if "interference" in self.chosen else 0.0
+        seconds = 60.0 + self.repeats * (30.0 + self.hold_seconds) + burning
+        return Footprint(
+            duration_seconds=seconds + (90.0 if "seed" in self.chosen else 0.0),
+            accelerators=2,
+            objects=("Namespace", "ConfigMap", "ResourceClaimTemplate", "Pod"),
+        )
+
+    def run(self, rig: Rig) -> Iterator[Reading]:
+        trial = _Trial(self, rig)
+        yield from trial.open()
+        for repetition in range(1, self.repeats + 1):
+            yield from trial.repetition(str(repetition))
+        yield from trial.allocated()
+        if "interference" in self.chosen:
+            yield from trial.interference()
+        if "seed" in self.chosen:
+            yield from trial.seed()
+
+    def analyse(self, readings: tuple[Reading, ...]) -> Iterator[Reading]:
+        yield from isolation.derive(readings, self.chosen)
+
+    def checks(self) -> Iterator[Check]:
+        yield from isolation.checks(self.chosen, slowdown_budget_ratio=self.slowdown_budget_ratio)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sent:
+    """A pod that is to look, and where what it tells belongs."""
+
+    pod: Intruder
+    place: isolation.Place
+
+
+class _Trial:
+    """One execution: the node that was chosen, and the pods that are sent to it."""
+
+    def __init__(self, told: SecureAcceleratorAccess, rig: Any) -> None:
+        self._told = told
+        self._rig = rig
+        ground = isolation.choose_ground(rig.inventory, told.resource, told.allocation)
+        self._ground = ground or isolation.Ground(node="", ways={}, shares=1)
+        self._claims: Any = None
+        self._known: set[str] = {each.uuid for each in rig.inventory.devices if each.uuid}
+
+    def open(self) -> Iterator[Reading]:
+        """Two namespaces: one for pods with devices, and one that admits no pod with privileges."""
+        rig = self._rig
+        self._devices, self._guarded = rig.namespace("devices"), rig.namespace("guarded", BASELINE)
+        for namespace in (self._devices, self._guarded):
+            rig.create(intruder.source(namespace))
+        if "dra" in self._ground.ways:
+            exactly = {"deviceClassName": DRIVER, "allocationMode": "ExactCount", "count": 1}
+            spec = {"spec": {"devices": {"requests": [{"name": CLAIM, "exactly": exactly}]}}}
+            metadata = {"name": CLAIM, "namespace": self._devices}
+            kind = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceClaimTemplate"}
+            rig.create({**kind, "metadata": metadata, "spec": spec})
+            self._claims = rig.follow("resource.k8s.io/v1", "resourceclaims", namespace=self._devices)
+        statement = f"nodes and ResourceSlices; node {self._ground.node}"
+        yield _counted("device_shares_total", float(self._ground.shares), statement, {"node": self._ground.node})
+
+    def repetition(self, number: str) -> Iterator[Reading]:
+        """First a pod alone with its device; then pods beside each other, those that hold none among them."""
+        chosen = self._told.chosen
+        self._rig.say(f"repetition {number} of {self._told.repeats}: a pod alone")
+        for way in self._ground.ways:  # one after the other: alone means alone
+            yield from self._wave([self._holder("control", way, number)])
+        beside = list(self._beside(number)) if "pair" in chosen else []
+        if "none" in chosen:
+            beside.append(self._sent("none", number, {}))
+        if "bypass" in chosen:
+            beside += self._bypasses(number)
+            yield from self._admissions()
+        self._rig.say(f"repetition {number} of {self._told.repeats}: pods beside each other")
+        yield from self._wave(beside)
+        if "second-container" in chosen:
+            self._rig.say(f"repetition {number} of {self._told.repeats}: pods with a second container")
+            yield from self._wave(
+                [self._holder("second-container", way, number, has_other=True) for way in self._ground.ways]
+            )
+
+    def _beside(self, number: str) -> Iterator[_Sent]:
+        """Pods that hold devices at one time."""
+        held = (f"--hold-seconds={self._told.hold_seconds:g}",)
+        for way, count in self._ground.holders.items():
+            for index in range(count):
+                yield self._holder("pair", way, number, suffix=f"-{index}", arguments=held)
+
+    def _holder(self, part: str, way: str, number: str, *, suffix: str = "", **fields: Any) -> _Sent:
+        asks = {"claim_template": CLAIM} if way == "dra" else {"resource": self._told.resource}
+        memory = f"--memory-bytes={self._told.memory_bytes}" if "residue" in self._told.chosen else "--memory-bytes=0"
+        arguments = (memory, *fields.pop("arguments", ()))
+        return self._sent(part, number, {**asks, **fields, "arguments": arguments}, way=way, suffix=suffix)
+
+    def _sent(self, part: str, number: str, fields: Mapping[str, Any], *, way: str = "none", suffix: str = "") -> _Sent:
+        name = f"{part}{'' if way == 'none' else '-' + way}{suffix}-{number}"
+        attempted = fields.get("attempted", "")
+        known = tuple(f"--uuid={uuid}" for uuid in sorted(self._known))
+        made = {key: value for key, value in fields.items() if key not in {"attempted", "arguments"}}
+        has_class = "nvidia" in self._rig.inventory.runtime_classes
+        pod = Intruder(
+            name=name,
+            namespace=self._guarded if way == "none" else self._devices,
+            node=self._ground.node,
+            image=self._told.probe_image,
+            runtime_class="nvidia" if has_class else "",
+            arguments=(f"--run={self._rig.run_id}", *known, *fields.get("arguments", ())),
+            **made,
+        )
+        place = isolation.Place(
+            part=part,
+            way=way,
+            attempted=attempted,
+            node=self._ground.node,
+            repetition=number,
+            pod=name,
+            container=intruder.CONTAINER,
+        )
+        return _Sent(pod=pod, place=place)
+
+    def _bypasses(self, number: str) -> Iterator[_Sent]:
+        """Ways to tell the container runtime a device, none of which a pod without privileges should have."""
+        named = min(self._known, default="0")
+        empty: dict[str, Any] = {"emptyDir": {}}
+        ways: dict[str, dict[str, Any]] = {
+            "NVIDIA_VISIBLE_DEVICES=all": {"environment": {"NVIDIA_VISIBLE_DEVICES": "all"}},
+            "NVIDIA_VISIBLE_DEVICES=UUID": {"environment": {"NVIDIA_VISIBLE_DEVICES": named}},
+            "NVIDIA_VISIBLE_DEVICES=0": {"environment": {"NVIDIA_VISIBLE_DEVICES": "0"}},
+            "volume-mount all": {"mounts": {f"{MOUNT_LIST}/all": empty}},
+            "volume-mount UUID": {"mounts": {f"{MOUNT_LIST}/{named}": empty}},
+            "CDI annotation": {"annotations": {"cdi.k8s.io/bench": "nvidia.com/gpu=all"}},
+        }
+        for index, (attempted, fields) in enumerate(ways.items()):
+            yield self._sent("bypass", number, {**fields, "attempted": attempted}, suffix=f"-{index}")
+
+    def _admissions(self) -> Iterator[Reading]:
+        """Whether the guarded namespace would admit the node's /dev, and a pod without it."""
+        host = {"hostPath": {"path": "/dev"}}
+        listed = {f"{MOUNT_LIST}/all": {"hostPath": {"path": "/dev/null"}}}
+        for attempted, mounts in (("hostPath /dev", {"/host-dev": host}), ("hostPath volume-mount all", listed)):
+            yield self._admission("host_path_admitted_total", attempted, mounts)
+        yield self._admission("plain_pod_admitted_total", "no volume", {})
+
+    def _admission(self, name: str, attempted: str, mounts: Mapping[str, Any]) -> Reading:
+        pod = Intruder(
+            name="asked", namespace=self._guarded, node=self._ground.node, image=self._told.probe_image, mounts=mounts
+        )
+        refusal = self._rig.refusal(pod.manifest())
+        refusal = refusal.partition("is forbidden: ")[2] or refusal
+        labels = {"part": "bypass", "attempted": attempted, "outcome": refusal[:200] or "admitted"}
+        return _counted(name, 0.0 if refusal else 1.0, "dry run of a Pod in a namespace of level baseline", labels)
+
+    def _wave(self, wave: Sequence[_Sent]) -> Iterator[Reading]:
+        """All at once; what each tells."""
+        ended = self._rig.errands([sent.pod.manifest() for sent in wave], within_seconds=self._told.pod_seconds)
+        for sent in wave:
+            errand = ended[sent.pod.name]
+            if errand.reason:
+                yield isolation.missing(sent.place, errand.reason)
+            for container, text in errand.logs.items():
+                for reading in isolation.read_log(text, sent.place.of(container)):
+                    self._known |= {reading.labels["uuid"]} if reading.name == "device_seen_total" else set()
+                    yield reading
+
+    def allocated(self) -> Iterator[Reading]:
+        """What the claims of this run's pods were allocated, whenever that was."""
+        if self._claims is not None:
+            yield from self._rig.allocations(self._claims)
+
+    def interference(self) -> Iterator[Reading]:
+        """One device burns all the time, its neighbour in every second window; both keep to one clock."""
+        told, roles = self._told, ("measured", "neighbour")
+        way = next((way for way, devices in self._ground.ways.items() if devices >= len(roles)), "")
+        if not way or self._ground.shares > 1:
+            reason = "two devices of one node are needed, each of them one pod's alone"
+            yield _absent("burn_rate_flops", "workloads/gpu_burn.py", reason, {"role": "measured"})
+            return
+        self._rig.say("a neighbour at work", left_seconds=told.windows * told.window_seconds)
+        begin = time.time() + told.window_seconds
+        pods = [self._burner(role, way, begin) for role in roles]
+        within = told.pod_seconds + told.windows * told.window_seconds
+        ended = self._rig.errands(pods, within_seconds=within)
+        for role in roles:
+            errand = ended[f"burn-{role}"]
+            yield from isolation.read_burn(errand.logs.get("burn", ""), role, errand.reason)
+
+    def _burner(self, role: str, way: str, begin: float) -> Mapping[str, Any]:
+        """The pod of the workload's Deployment, alone and on our node."""
+        told = self._told
+        steps = tuple(
+            Step(seconds=told.window_seconds, duty_ratio=1.0 if role == "measured" or number % 2 else 0.0)
+            for number in range(told.windows)
+        )
+        burn = GpuBurn(
+            name=f"burn-{role}", steps=steps, begin_utc_seconds=begin, image=told.burn_image, resource=told.resource
+        )
+        program, deployment = burn.manifests()
+        self._rig.create(_into(self._devices, program))
+        spec = deployment["spec"]["template"]["spec"]
+        (container,) = spec["containers"]
+        holder = self._holder("interference", way, role).pod.manifest()["spec"]
+        (held,) = holder["containers"]
+        taken = {key: holder[key] for key in PLACED if key in holder}
+        containers = [{**container, "resources": held["resources"]}]
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": burn.name}}
+        return _into(self._devices, {**pod, "spec": {**spec, **taken, "containers": containers}})
+
+    def seed(self) -> Iterator[Reading]:
+        """RKE2's three pods as they stand there, where one device is free; others are occupied meanwhile."""
+        told, rig = self._told, self._rig
+        free = rig.unused(told.resource)
+        occupied = [node for node, count in free.items() for _ in range(count)][1:]
+        pods = list(yaml.safe_load_all(SEED.read_text(encoding="utf-8")))
+        refusals = [refusal for pod in pods if (refusal := rig.refusal(pod))]
+        if not free or len(occupied) > told.seed_placeholders or refusals:
+            reason = (
+                refusals[0] if refusals else f"{sum(free.values())} {told.resource} are free; one is needed, and of"
+            )
+            reason += "" if refusals else f" others {told.seed_placeholders} at most are occupied"
+            yield _absent("nbody_results_total", SEED.name, reason, {"pod": "first"})
+            return
+        rig.say("three nbody pods and one free device")
+        fields = {"arguments": ("--hold-seconds=3600",), "resource": told.resource}
+        fillers = [
+            replace(self._sent("placeholder", str(number), fields, way="device-plugin").pod, node=node)
+            for number, node in enumerate(occupied)
+        ]
+        yield from self._seed_readings(pods, [each.manifest() for each in fillers])
+
+    def _seed_readings(
+        self, pods: Sequence[Mapping[str, Any]], fillers: Sequence[Mapping[str, Any]]
+    ) -> Iterator[Reading]:
+        rig, within = self._rig, self._told.pod_seconds
+        for filler in fillers:
+            rig.create(filler)
+        for filler in fillers:
+            rig.wait_until(filler, is_running, within_seconds=within)
+        followed = rig.follow("v1", "pods", namespace=pods[0]["metadata"]["namespace"])
+        for pod in pods:
+            rig.create(pod)
+        first, second, third = pods
+        rig.observe(followed, lambda present: kept_pending(present.get(_key(second), {})) != "", within)
+        texts = {name: self._spoken(followed, pod, within) for name, pod in (("first", first), ("third", third))}
+        yield from isolation.read_nbody(texts, kept_pending(followed.present().get(_key(second), {})))
+        # a shell that is a container's first process does not hear SIGTERM: it would use up its half minute
+        rig.remove(*pods, *fillers, grace_seconds=1)
+
+    def _spoken(self, followed: Any, pod: Mapping[str, Any], within_seconds: float) -> str:
+        """A container's log as soon as it tells a result or an error; what there is when the time is over."""
+        metadata, text = pod["metadata"], ""
+        container = pod["spec"]["containers"][0]["name"]
+        deadline = time.monotonic() + within_seconds
+        while time.monotonic() < deadline and not SPOKEN.search(text):
+            found = followed.present().get(_key(pod), {})
+            if found.get("status", {}).get("phase") == "Running":
+                text = self._rig.logs(namespace=metadata["namespace"], pod=metadata["name"], container=container)
+            # a log is not to be watched from its end without losing its beginning: it is asked once a second
+            self._rig.observe(followed, lambda _: False, 1.0)
+        return text
+
+
+PLACED = ("affinity", "tolerations", "runtimeClassName", "resourceClaims", "restartPolicy")
+"""What of a pod's spec decides where it runs and what it is given."""
+SPOKEN = re.compile(r"GFLOP/s|error", re.IGNORECASE)
+"""In the log of an nbody pod, when one of its runs is over."""
+
+
+def kept_pending(pod: Mapping[str, Any]) -> str:
+    """The scheduler's reason, where it is that no device is to be had."""
+    for condition in pod.get("status", {}).get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            message = str(condition.get("message", ""))
+            return message if "nvidia.com/" in message else ""
+    return ""
+
+
+def is_running(pod: Mapping[str, Any]) -> bool:
+    """Its containers were started."""
+    return bool(pod.get("status", {}).get("phase") == "Running")
+
+
+def _key(pod: Mapping[str, Any]) -> str:
+    return f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+
+
+def _into(namespace: str, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    return {**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}}
+
+
+def _counted(name: str, value: float, statement: str, labels: Mapping[str, str]) -> Measurement:
+    values, source = [value], Source.KUBERNETES
+    return Measurement(name=name, unit=Unit.TOTAL, values=values, source=source, statement=statement, labels=labels)
+
+
+def _absent(name: str, statement: str, reason: str, labels: Mapping[str, str]) -> Absent:
+    return Absent(name=name, source=Source.WORKLOAD, statement=statement, reason=reason, labels=labels)
