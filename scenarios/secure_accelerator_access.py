@@ -92,7 +92,12 @@ class SecureAcceleratorAccess:
         )
 
     def run(self, rig: Rig) -> Iterator[Reading]:
-        trial = _Trial(self, rig)
+        ground = isolation.choose_ground(rig.inventory, self.resource, self.allocation)
+        if ground is None:
+            reason = f"no ready node offers {self.resource} or devices of {DRIVER} by the way {self.allocation}"
+            yield _absent("devices_seen_total", "nodes and ResourceSlices", reason, {"part": "control"})
+            return
+        trial = _Trial(self, rig, ground)
         yield from trial.open()
         for repetition in range(1, self.repeats + 1):
             yield from trial.repetition(str(repetition))
@@ -120,11 +125,10 @@ class _Sent:
 class _Trial:
     """One execution: the node that was chosen, and the pods that are sent to it."""
 
-    def __init__(self, told: SecureAcceleratorAccess, rig: Any) -> None:
+    def __init__(self, told: SecureAcceleratorAccess, rig: Any, ground: isolation.Ground) -> None:
         self._told = told
         self._rig = rig
-        ground = isolation.choose_ground(rig.inventory, told.resource, told.allocation)
-        self._ground = ground or isolation.Ground(node="", ways={}, shares=1)
+        self._ground = ground
         self._claims: Any = None
         self._known: set[str] = {each.uuid for each in rig.inventory.devices if each.uuid}
 

@@ -34,6 +34,7 @@ LEAKS: Mapping[str, tuple[str, Mapping[str, object]]] = {
     "visible-devices-honoured": ("devices_seen_by_bypass_total", {}),
     "foreign-device-opens": ("foreign_devices_reached_total", {}),
     "second-container-leak": ("seen_by_second_container_total", {}),
+    "two-pods-one-device": ("holders_beyond_shares_total", {"allocation": "device-plugin"}),
     "claim-ignored": ("seen_other_than_allocated_total", {}),
     "memory-not-scrubbed": ("marks_of_earlier_owners_total", {}),
     "pod-security-off": ("host_path_devices_admitted_total", {}),
