@@ -16,15 +16,15 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import gevent
 import gevent.event
-from gevent.pywsgi import WSGIServer
 from locust import User, constant, task
 from locust.env import Environment
 
@@ -280,49 +280,66 @@ class Desk:
     def __init__(self, gathering: Gathering, token: str) -> None:
         self._gathering, self._token = gathering, token
 
-    def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        status, answer = self._answer(environ)
-        start_response(status, [("content-type", "application/json")])
-        return [json.dumps(answer).encode()]
-
-    def _answer(self, environ: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    def answer(self, path: str, body: bytes) -> tuple[int, Mapping[str, Any]]:
+        """Status and answer to one POST."""
         heard = time.time_ns()
         try:
-            asked = json.loads(environ["wsgi.input"].read() or b"{}")
+            asked = json.loads(body or b"{}")
             is_known = hmac.compare_digest(str(asked.pop("token", "")), self._token)
         except (ValueError, AttributeError):
-            return "400 Bad Request", {"message": "no JSON object"}
+            return 400, {"message": "no JSON object"}
         if not is_known:
-            return "403 Forbidden", {"message": "not the token of this master"}
+            return 403, {"message": "not the token of this master"}
         self._gathering.heard_at = time.monotonic()
-        route = getattr(self, f"_{environ['PATH_INFO'].strip('/')}", None)
-        if route is None or environ["REQUEST_METHOD"] != "POST":
-            return "404 Not Found", {"message": "POST to run, state, clock, halt or result"}
+        routes = {name: getattr(self, f"_{name}") for name in ("run", "state", "clock", "halt", "result")}
+        route = routes.get(path.strip("/"))
+        if route is None:
+            return 404, {"message": "POST to run, state, clock, halt or result"}
         status, answer = route(asked)
         return status, {**answer, "heard": heard, "told": time.time_ns()}
 
-    def _run(self, asked: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    def _run(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
         if self._gathering.state == "running":
-            return "409 Conflict", {"message": "a run is under way"}
+            return 409, {"message": "a run is under way"}
         gevent.spawn(self._gathering.run, asked)
-        return "200 OK", {}
+        return 200, {}
 
-    def _state(self, asked: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    def _state(self, asked: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
         if self._gathering.state != "over":
             self._gathering.changed.wait(min(20.0, float(asked.get("wait_seconds", 0.0))))
         of = self._gathering
         told = {"state": of.state, "error": of.error, "ready": of.ready, "glance": asdict(of.glance())}
-        return "200 OK", told
+        return 200, told
 
-    def _clock(self, _: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        return "200 OK", {}
+    def _clock(self, _: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        return 200, {}
 
-    def _halt(self, _: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
+    def _halt(self, _: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
         self._gathering.halt()
-        return "200 OK", {}
+        return 200, {}
 
-    def _result(self, _: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        return "200 OK", self._gathering.result
+    def _result(self, _: Mapping[str, Any]) -> tuple[int, Mapping[str, Any]]:
+        return 200, self._gathering.result
+
+
+class _Request(BaseHTTPRequestHandler):
+    """One connection to the desk, kept open between questions."""
+
+    protocol_version = "HTTP/1.1"
+    desk: ClassVar[Desk]
+
+    def do_POST(self) -> None:  # noqa: N802 -- the library's name
+        """Reads the question whole before it answers."""
+        status, told = self.desk.answer(self.path, self.rfile.read(int(self.headers.get("content-length", 0))))
+        body = json.dumps(told).encode()
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *words: Any) -> None:  # noqa: A002 -- the library's name
+        """Nothing: the bench asks every second."""
 
 
 def _port(variable: str, default: int) -> int:
@@ -334,10 +351,10 @@ def be_master() -> None:
     environment = Environment(user_classes=[Sender])
     runner = environment.create_master_runner("*", _port("BENCH_LOAD_PORT", LOCUST_PORT))
     gathering = Gathering(runner, int(os.environ["BENCH_LOAD_WORKERS"]))
-    server = WSGIServer(
-        ("0.0.0.0", _port("BENCH_LOAD_HTTP_PORT", HTTP_PORT)), Desk(gathering, os.environ[TOKEN]), log=None
-    )
-    server.start()
+    _Request.desk = Desk(gathering, os.environ[TOKEN])
+    server = ThreadingHTTPServer(("0.0.0.0", _port("BENCH_LOAD_HTTP_PORT", HTTP_PORT)), _Request)
+    server.daemon_threads = True
+    gevent.spawn(server.serve_forever)
     while gathering.state == "running" or time.monotonic() - gathering.heard_at < 15 * UNHEARD_SECONDS:
         gevent.sleep(1.0)
     runner.quit()

@@ -117,7 +117,9 @@ def test_client_ollama_and_gateway_tell_the_same_of_each_request(
     load.finish(within_seconds=60.0)
     assert list(load.readings({}))
     summary, records = read(rig.around.folder / "load-1")
+    assert summary["requests"]["failed"] == {}, summary["requests"]
     lines = access_log(rig, {record["id"] for record in records})
+    assert all(record["server"] for record in records), records[0]
     differences = [compared(summary, record, lines[record["id"]]) for record in records]
     medians = {name: statistics.median(each[name] for each in differences) for name in differences[0]}
     bound = summary["clock"]["bound_seconds"] + summary["clock"].get("master", {}).get("bound_seconds", 0.0)
