@@ -12,6 +12,7 @@ from bench import (
     Check,
     Footprint,
     Inventory,
+    LoadWorkers,
     Measurement,
     Reading,
     Rig,
@@ -72,6 +73,8 @@ class PodAutoscaling:
     down_over_capacity: float = 0.1
     """Of a step down: enough requests to lose one, too few to keep a second replica."""
     ttft_slo_seconds: float = 1.0
+    load_workers: int = 0
+    """Pods that make the load within the cluster; 0: this machine does."""
     prompt_tokens: int = 32
     output_tokens: int = 24
     collect_interval_seconds: float = 30.0
@@ -102,7 +105,10 @@ class PodAutoscaling:
             duration_seconds=60.0 + calibration + self.idle_seconds + self.repeats * one_repeat,
             accelerators=scaled.hpa.max_replicas,
             objects=("Namespace", "ConfigMap", "Deployment", "Service", "HTTPRoute", "HorizontalPodAutoscaler", "Pod"),
-            rights=(*rights.GATEWAYS, *rights.PROBES, *rights.polled(scaled.metric, kind=scaled.hpa.metric)),
+            rights=(
+                *(*rights.GATEWAYS, *rights.PROBES, *rights.polled(scaled.metric, kind=scaled.hpa.metric)),
+                *(rights.LOAD_PODS if self.load_workers else ()),
+            ),
         )
 
     def run(self, rig: Rig) -> Iterator[Reading]:
@@ -194,7 +200,7 @@ class _Trial:
             drain_seconds=told.drain_seconds,
             device_class=told.device_class(rig.inventory),
         )
-        self._url = gateway.url
+        self._url = gateway.inside_url if told.load_workers else gateway.url
         selector = ",".join(f"{key}={value}" for key, value in self._workload.labels.items())
         self._pods = rig.follow("v1", "pods", namespace=self._namespace, label_selector=selector)
         self._targets = rig.follow("apps/v1", "deployments", namespace=self._namespace)
@@ -204,6 +210,7 @@ class _Trial:
         self._probes = rig.probes(
             namespace=self._namespace, image=told.probe_image, metrics=(*UTILIZATION, ENERGY), seconds=probe_seconds
         )
+        self._clocks = rig.clocks()
         self._holders = rig.holders(self._pods, container="ollama")
         metric = ScaledMetric(kind=self._scaled.hpa.metric, metric=self._scaled.metric, pod_selector=selector)
         self._poll = rig.poll_metric(metric, namespace=self._namespace, hertz=POLL_HERTZ)
@@ -306,7 +313,7 @@ class _Trial:
         yield self._poll.answered("metrics_api_answered_ratio", statement)
         yield from self._probes.readings()
         yield from self._prometheus()
-        yield rig.prometheus_clock_offset()
+        yield from self._clocks.readings()
         yield from rig.counts(self._targets, "desired_replicas_total", ("spec", "replicas"), of=name)
         yield from rig.counts(self._targets, "ready_replicas_total", ("status", "readyReplicas"), of=name)
         yield from rig.hpa_values(self._autoscalers)
@@ -327,7 +334,9 @@ class _Trial:
         # What queued up before the new replicas came is slow and not lost; it gets the time to be answered.
         arguments += ["--drain", "90", "--timeout", "180"]
         arguments += ["--closed"] if closed else []
-        return self._rig.load(url=self._url, steps=steps, arguments=tuple(arguments))
+        pods = self._told.load_workers
+        workers = LoadWorkers(count=pods, image=self._told.probe_image) if pods else None
+        return self._rig.load(url=self._url, steps=steps, arguments=tuple(arguments), workers=workers)
 
     def _watch_for(self, seconds: float) -> None:
         """A window of observation: what is waited for is that nothing happens, or that clocks have ticked."""

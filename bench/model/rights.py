@@ -92,6 +92,8 @@ LOGS: Final = on("pods/log", "get")
 """Of `rig.logs`."""
 PROBES: Final = (*made("Pod"), *LOGS)
 """Of `rig.probes`: a pod a node, heard through its log; the exporters are found among all pods."""
+LOAD_PODS: Final = (*made("Namespace"), *made("Secret"), *made("Job"), *made("Service"), *on("pods/proxy", "create"))
+"""Of `rig.load` with workers: Jobs in a namespace of their own, and the master among them asked through the proxy."""
 
 
 def polled(metric: str, *, kind: str = "Object") -> Rights:

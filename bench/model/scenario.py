@@ -231,9 +231,6 @@ class Rig(Protocol):
     def cost(self) -> Iterable[Reading]:
         """What the bench itself takes of a core and of the API server."""
 
-    def prometheus_clock_offset(self) -> Reading:
-        """Prometheus' clock less this machine's."""
-
     def logs(self, *, namespace: str, pod: str, container: str) -> str:
         """What a container has written so far."""
 

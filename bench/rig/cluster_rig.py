@@ -238,18 +238,6 @@ class ClusterRig:
         """What the bench itself takes since the scenario began: of one core, and requests a second."""
         yield from self._meter.readings(self.around.cluster.requests_total)
 
-    def prometheus_clock_offset(self) -> Reading:
-        """Prometheus' clock less this machine's, and by how much that may be off."""
-        assert self.around.prometheus is not None, "a scenario that asks this needs Prometheus"
-        offset = self.around.prometheus.clock_offset()
-        return Measurement(
-            name="prometheus_clock_offset_seconds",
-            unit=Unit.SECONDS,
-            values=[offset.offset_seconds],
-            source=Source.PROMETHEUS,
-            statement=f"vector(time()), to within {offset.bound_seconds:.4f} s",
-        )
-
     def logs(self, *, namespace: str, pod: str, container: str) -> str:
         """What a container has written so far."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
