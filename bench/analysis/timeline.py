@@ -26,13 +26,37 @@ def first_crossing(signal: Signal, *, threshold: float, after_seconds: float, is
     found = np.flatnonzero(beyond & (signal.times_seconds >= after_seconds))
     if found.size == 0:
         return f"never {'above' if is_rising else 'at or below'} {threshold:g} in {signal.times_seconds.size} samples"
-    first = int(found[0])
-    at = float(signal.times_seconds[first])
+    return _seen_at(signal, int(found[0]), after_seconds)
+
+
+def _seen_at(signal: Signal, place: int, after_seconds: float) -> Moment:
+    """What a sample showed first: of a polled signal it came about somewhere since the sample before."""
+    at = float(signal.times_seconds[place])
     if not signal.is_polled:
         return Moment.of_seconds(at)
-    earliest = float(signal.times_seconds[first - 1]) if first else after_seconds
+    earliest = float(signal.times_seconds[place - 1]) if place else after_seconds
     half = (at - max(earliest, after_seconds)) / 2.0
     return Moment.of_seconds(at - half, half)
+
+
+def caused_by(signal: Signal, *, threshold: float, after_seconds: float, until: Moment, is_rising: bool) -> Sighting:
+    """
+    When the signal went beyond the threshold and stayed there until it had its effect: the moment `until`.
+
+    Not the first time: a peak between two looks of whoever looks next has no effect. Where the signal was not beyond
+    the threshold at that moment, the first crossing is told.
+    """
+    beyond = signal.values > threshold if is_rising else signal.values <= threshold
+    times = signal.times_seconds
+    # of a polled signal the first look after the effect may be the one that shows the cause
+    last = int(np.searchsorted(times, until.at_seconds, side="right")) - (0 if signal.is_polled else 1)
+    last = min(last, times.size - 1)
+    if last >= 1 and not beyond[last] and beyond[last - 1]:
+        last -= 1
+    if last < 0 or not beyond[last] or times[last] < after_seconds:
+        return first_crossing(signal, threshold=threshold, after_seconds=after_seconds, is_rising=is_rising)
+    breaks = np.flatnonzero(~beyond[:last] | (times[:last] < after_seconds))
+    return _seen_at(signal, int(breaks[-1]) + 1 if breaks.size else 0, after_seconds)
 
 
 def first_change(signal: Signal, *, after_seconds: float, is_rising: bool) -> Sighting:
@@ -112,15 +136,17 @@ def _until_decision(observed: Observed, *, is_rising: bool) -> dict[Stage, Sight
         Stage.PROMETHEUS: observed.prometheus,
         Stage.METRICS_API: observed.metrics_api,
     }
-    sightings: dict[Stage, Sighting] = {Stage.STEP: Moment.of_seconds(observed.step_seconds)}
-    for stage, signal in signals.items():
-        threshold = observed.thresholds.get(stage, observed.threshold)
-        sightings[stage] = first_crossing(
-            signal, threshold=threshold, after_seconds=observed.step_seconds, is_rising=is_rising
-        )
-    sightings[Stage.DECISION] = first_change(
-        observed.desired_replicas, after_seconds=observed.step_seconds, is_rising=is_rising
-    )
+    decision = first_change(observed.desired_replicas, after_seconds=observed.step_seconds, is_rising=is_rising)
+    sightings: dict[Stage, Sighting] = {Stage.STEP: Moment.of_seconds(observed.step_seconds), Stage.DECISION: decision}
+    effect = decision
+    for stage, signal in reversed(signals.items()):
+        threshold, after = observed.thresholds.get(stage, observed.threshold), observed.step_seconds
+        if isinstance(effect, Moment):
+            seen = caused_by(signal, threshold=threshold, after_seconds=after, until=effect, is_rising=is_rising)
+        else:
+            seen = first_crossing(signal, threshold=threshold, after_seconds=after, is_rising=is_rising)
+        sightings[stage] = seen
+        effect = seen if isinstance(seen, Moment) else effect
     return sightings
 
 

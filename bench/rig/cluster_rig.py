@@ -18,7 +18,7 @@ from bench.errors import ApiRefused, BenchBroke, DeadlineExceeded, Forbidden, No
 from bench.metrics.dcgm import FIELDS
 from bench.metrics.prometheus import Meaning, Prometheus
 from bench.model.inventory import Inventory
-from bench.model.measurement import NO_LABELS, Measurement, Reading, Source, Window
+from bench.model.measurement import NO_LABELS, Reading, Window
 from bench.model.scenario import Errand, LoadWorkers, Progress, ScaledMetric, Workload
 from bench.model.units import Unit, kubernetes_quantity
 from bench.rig import watched

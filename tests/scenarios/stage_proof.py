@@ -6,6 +6,7 @@ One run with a step for each stage. What the lab itself wrote of the same moment
 
 import json
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -113,6 +114,8 @@ def run_stages(lab: RunningLab, scenario: Any, stages: Sequence[str]) -> list[Re
             if 0 < following <= len(stages) and (stage := stages[following - 1]):
                 sys.stderr.write(f"step {following} of {len(stages)}: {stage}\n")
                 fault.enter_context(planted(lab.name, "slow-stage", stage=stage, seconds=DELAY_SECONDS))
+                # what is shown that much later is of the step before, for as long
+                threading.Event().wait(DELAY_SECONDS)
     return readings
 
 

@@ -176,7 +176,9 @@ class Devices:
         if seconds <= 0:
             return
         self._sampled_at = now
-        uses = self._meter.uses(tuple(self._holdings.values()), usage)
+        slow = self._faults.find("slow-stage")
+        keeps_memory = slow is not None and slow.text("stage") == "device-free"
+        uses = self._meter.uses(tuple(self._holdings.values()), usage, keeps_memory=keeps_memory)
         stamp = _now_microseconds()
         for boards in self._boards.values():
             for board in boards:

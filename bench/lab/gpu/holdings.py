@@ -76,15 +76,27 @@ class Meter:
 
     def __init__(self) -> None:
         self._totals: dict[str, float] = {}
+        self._memory_bytes: dict[str, int] = {}
 
     def forget(self, pod_uid: str) -> None:
         self._totals.pop(pod_uid, None)
+        self._memory_bytes.pop(pod_uid, None)
 
-    def uses(self, holdings: Sequence[Holding], usage: Mapping[str, PodUsage]) -> dict[str, dict[str, Use]]:
-        """By device uuid, then by unit uuid. A pod's work is spread evenly over the units it holds."""
+    def uses(
+        self, holdings: Sequence[Holding], usage: Mapping[str, PodUsage], *, keeps_memory: bool = False
+    ) -> dict[str, dict[str, Use]]:
+        """
+        By device uuid, then by unit uuid. A pod's work is spread evenly over the units it holds.
+
+        With `keeps_memory` a device has the memory of processes that ended until its holder lets it go.
+        """
         found: dict[str, dict[str, Use]] = {}
         for holding in holdings:
             used = usage.get(holding.pod_uid)
+            if keeps_memory:
+                used = self._kept(holding.pod_uid, used)
+            elif used is not None:
+                self._memory_bytes[holding.pod_uid] = used.memory_bytes
             if used is None or not holding.units:
                 continue
             for unit, use in self._shares(holding, used):
@@ -95,6 +107,13 @@ class Meter:
                     memory_bytes=before.memory_bytes + use.memory_bytes,
                 )
         return found
+
+    def _kept(self, pod_uid: str, used: PodUsage | None) -> PodUsage | None:
+        memory = max(self._memory_bytes.get(pod_uid, 0), used.memory_bytes if used is not None else 0)
+        self._memory_bytes[pod_uid] = memory
+        if used is None and pod_uid not in self._totals:
+            return None
+        return PodUsage(cpu_seconds=used.cpu_seconds if used else self._totals[pod_uid], memory_bytes=memory)
 
     def _shares(self, holding: Holding, used: PodUsage) -> Iterator[tuple[Unit, Use]]:
         # the first total is the start: an agent that comes back must not see a life's work as one step's

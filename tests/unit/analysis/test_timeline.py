@@ -12,6 +12,7 @@ from bench.analysis.stages import DOWN, UP, Expectation, Moment, Stage, decompos
 from bench.analysis.timeline import (
     Observed,
     PodTimes,
+    caused_by,
     down_timeline,
     first_change,
     first_crossing,
@@ -262,3 +263,35 @@ def test_held_and_needed_devices_are_compared_over_time():
 def test_a_course_without_turning_has_none(replicas):
     assert turns_total(sorted(replicas)) == 0
     assert turns_total([1, *[2, 1] * 3]) == 5
+
+
+def test_a_peak_that_nobody_downstream_looked_at_is_no_cause() -> None:
+    """The device peaks at 1 s and is busy from 5 s on; what was decided at 7 s came of the latter."""
+    times = np.arange(0.0, 10.0, 0.5)
+    device = Signal(times_seconds=times, values=np.where((times == 1.0) | (times >= 5.0), 100.0, 0.0))
+
+    seen = caused_by(device, threshold=80.0, after_seconds=0.0, until=Moment.of_seconds(7.0), is_rising=True)
+
+    assert isinstance(seen, Moment)
+    assert seen.at_seconds == pytest.approx(4.75)
+    assert seen.bound_nanoseconds == 250_000_000
+
+
+def test_what_is_seen_by_the_look_right_after_its_effect_was_its_cause() -> None:
+    times = np.arange(0.0, 10.0, 0.5)
+    device = Signal(times_seconds=times, values=np.where(times >= 5.0, 100.0, 0.0))
+
+    seen = caused_by(device, threshold=80.0, after_seconds=0.0, until=Moment.of_seconds(4.9), is_rising=True)
+
+    assert isinstance(seen, Moment)
+    assert seen.at_seconds == pytest.approx(4.75)
+
+
+def test_a_cause_that_was_over_before_its_effect_is_where_it_first_was() -> None:
+    times = np.arange(0.0, 10.0, 0.5)
+    device = Signal(times_seconds=times, values=np.where(times == 2.0, 100.0, 0.0))
+
+    seen = caused_by(device, threshold=80.0, after_seconds=0.0, until=Moment.of_seconds(6.0), is_rising=True)
+
+    assert isinstance(seen, Moment)
+    assert seen.at_seconds == pytest.approx(1.75)
