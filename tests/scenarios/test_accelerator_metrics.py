@@ -17,10 +17,10 @@ from tests.lab.running import RunningLab, bench, bring_up, unique_name
 pytestmark = pytest.mark.lab
 
 SCENARIO = "accelerator-metrics"
-LAB = ("--gpus", "4", "--gpu-cores", "0.15", "--exporter-interval", "1", "--scrape-interval", "1")
-"""Eight devices, six of them with work: as much as one core."""
+LAB = ("--gpus", "4", "--gpu-cores", "0.2", "--exporter-interval", "1", "--scrape-interval", "1")
+"""Eight devices, six of them with work, half of the time: about one core."""
 DURATION_SECONDS = 30.0
-RUN_SECONDS = 150.0
+RUN_SECONDS = 200.0
 
 BUSY, POWER, MEMORY = "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_FB_USED"
 ENERGY, TEMPERATURE = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_GPU_TEMP"

@@ -29,6 +29,7 @@ _LEAST_STUCK = 3
 _SOUND_RATIO = 0.02
 _DELAY_STEP_SECONDS, _DELAY_MAX_SECONDS = 0.1, 90.0
 _EXPLAINED = 0.35
+_FEW_STANDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -163,9 +164,13 @@ def screen(device: Device, name: str, ages: Signal | None) -> Screened | None:
     frozen = delay = 0.0
     probed = device.probed.get(name)
     if probed is not None and name in COMPARED and size >= _LEAST_STUCK:
-        delay = own_delay(name, signal, own, probed)
-        if delay == 0.0:
-            frozen, is_frozen = _stuck(name, signal, own, probed)
+        frozen, is_frozen, stands = _stuck(name, signal, own, probed)
+        # a value that comes late stands often and shortly, one that is frozen once and long
+        if not 0 < stands <= _FEW_STANDS or error_of(name, _part(signal, ~is_frozen), own[~is_frozen], probed) > 0.0:
+            delay = own_delay(name, signal, own, probed)
+        if delay:
+            frozen = 0.0
+        else:
             sound &= ~is_frozen
     return Screened(
         name=name,
@@ -199,47 +204,55 @@ def tolerance_of(name: str, probed: Signal) -> float:
     return max(_QUANTA.get(name, 0.0), 0.01 * scale_of(name, probed))
 
 
+def error_of(name: str, scraped: Signal, ages: FloatArray, truth: Signal, delay: float = 0.0) -> float:
+    """
+    The mean distance from the device that rounding does not explain, if the values are so much later than their ages;
+    0 where it is as small as on a sound way, infinite where too few values fall into the watched time.
+    """
+    known = np.isfinite(ages)
+    outside = beyond(scraped.values[known], truth, scraped.times_seconds[known] - ages[known] - delay)
+    seen = outside[np.isfinite(outside)]
+    if seen.size < max(_LEAST_STUCK, outside.size // 3):
+        return float("inf")
+    error = float(np.maximum(0.0, seen - tolerance_of(name, truth)).mean())
+    return error if error > _SOUND_RATIO * scale_of(name, truth) else 0.0
+
+
 def own_delay(name: str, scraped: Signal, ages: FloatArray, truth: Signal) -> float:
     """
     By how much a quantity is later than the exporter's own reading of it; 0 where it is not, or where that explains
     nothing.
     """
-    scale, tolerance = scale_of(name, truth), tolerance_of(name, truth)
-    known = np.isfinite(ages)
-
-    def error(delay: float) -> float:
-        outside = beyond(scraped.values[known], truth, scraped.times_seconds[known] - ages[known] - delay)
-        seen = outside[np.isfinite(outside)]
-        # a shift that moves most samples out of the watched time explains nothing
-        return float(np.maximum(0.0, seen - tolerance).mean()) if seen.size >= max(3, outside.size // 3) else np.inf
-
-    if int(known.sum()) < _LEAST_STUCK:
-        return 0.0
-    present = error(0.0)
-    if not np.isfinite(present) or present <= _SOUND_RATIO * scale:
+    present = error_of(name, scraped, ages, truth)
+    if present == 0.0 or not np.isfinite(present):
         return 0.0
     # by seconds first, then finer about the best
     shifts = np.arange(-_DELAY_MAX_SECONDS / 3.0, _DELAY_MAX_SECONDS, 0.5)
-    best = float(shifts[int(np.argmin([error(float(each)) for each in shifts]))])
+    best = float(shifts[int(np.argmin([error_of(name, scraped, ages, truth, float(each)) for each in shifts]))])
     finer = np.arange(best - 0.5, best + 0.5 + _DELAY_STEP_SECONDS / 2, _DELAY_STEP_SECONDS)
-    errors = [error(float(each)) for each in finer]
-    least = min(errors)
-    return float(finer[int(np.argmin(errors))]) if least < _EXPLAINED * present else 0.0
+    errors = np.array([error_of(name, scraped, ages, truth, float(each)) for each in finer])
+    likely = finer[errors == errors.min()]
+    return float(likely[likely.size // 2]) if errors.min() < _EXPLAINED * present else 0.0
 
 
-def _stuck(name: str, scraped: Signal, ages: FloatArray, truth: Signal) -> tuple[float, BoolArray]:
-    """The longest time a value stood while the device moved away from it, and the samples of such times."""
+def _part(signal: Signal, chosen: BoolArray) -> Signal:
+    return Signal(times_seconds=signal.times_seconds[chosen], values=signal.values[chosen], is_polled=False)
+
+
+def _stuck(name: str, scraped: Signal, ages: FloatArray, truth: Signal) -> tuple[float, BoolArray, int]:
+    """The longest time a value stood while the device moved away from it, the samples of such times, how many."""
     tolerance = tolerance_of(name, truth)
     at = scraped.times_seconds - ages
     outside = beyond(scraped.values, truth, at)
     is_off = np.where(np.isfinite(outside), outside > 3.0 * tolerance, False)
     true = nearest(truth, at)
     is_stuck = np.zeros(scraped.values.shape, dtype=bool)
-    longest = 0.0
+    longest, count = 0.0, 0
     for start, end in runs(scraped.values):
         off = np.flatnonzero(is_off[start:end])
         if off.size < _LEAST_STUCK or float(np.nanmax(true[start:end]) - np.nanmin(true[start:end])) <= 5.0 * tolerance:
             continue
         is_stuck[start:end] = True
+        count += 1
         longest = max(longest, float(scraped.times_seconds[start + off[-1]] - scraped.times_seconds[start]))
-    return longest, is_stuck
+    return longest, is_stuck, count

@@ -228,8 +228,8 @@ def _of_counter(device: Device, energy: Screened) -> Iterator[Reading]:
     read = energy.times_seconds - energy.ages_seconds
     first, last = int(known[0]), int(known[-1])
     length = float(read[last] - read[first])
-    if length <= 0:
-        return
+    if length < np.ptp(power.times_seconds) / 2.0:
+        return  # over a short time the device's own lag of power behind energy is seen
     true = float(interval_means(power, np.array([read[last]]), length_seconds=length)[0])
     rate = float(energy.values[last] - energy.values[first]) / length
     if true > 0 and np.isfinite(rate):
