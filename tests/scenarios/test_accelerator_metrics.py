@@ -27,7 +27,6 @@ ENERGY, TEMPERATURE = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_GPU_T
 
 PLANTS: tuple[tuple[str, int, Mapping[str, str], str, str], ...] = (
     ("series-frozen", 0, {"field": BUSY}, "frozen_seconds", "gpu_busy_time_ratio"),
-    ("delayed-series", 1, {"field": BUSY, "seconds": "6"}, "field_delay_seconds", "gpu_busy_time_ratio"),
     ("wrong-unit", 2, {"field": POWER, "factor": "1000"}, "unit_factor_ratio", "gpu_power_watts"),
     ("sentinel-leaked", 3, {"field": MEMORY}, "sentinels_total", "gpu_memory_used_bytes"),
     ("counter-reset", 2, {"field": ENERGY}, "counter_resets_total", "gpu_energy_joules"),
@@ -69,7 +68,7 @@ class Trial:
 
     def checks(self, verdict: str) -> dict[str, Any]:
         """By measurement the checks with this verdict."""
-        (outcome,) = json.loads(self._told)["outcomes"]
+        (outcome,) = json.loads(self._told)["scenarios"]
         return {each["measurement"]: each for each in outcome["checks"] if each["verdict"] == verdict}
 
     def blamed(self, measurement: str) -> set[tuple[str, str]]:

@@ -75,7 +75,26 @@ def clean(device: Device, name: str) -> tuple[Signal, int, float | None] | None:
     factor = None
     if probed is not None and times.size:
         factor = _counter_factor(found, probed) if name == ENERGY else _gauge_factor(found, probed)
-    return Signal(times_seconds=times, values=values / (factor or 1.0)), int((~is_value).sum()), factor
+        if name != ENERGY and factor in (None, 1.0):
+            factor, values = _changed_unit(found, probed, factor)
+        else:
+            values = values / (factor or 1.0)
+    return Signal(times_seconds=times, values=values, is_polled=False), int((~is_value).sum()), factor
+
+
+def _changed_unit(scraped: Signal, probed: Signal, factor: float | None) -> tuple[float | None, FloatArray]:
+    """The unit may change on the way: the factor of either half, divided out of the samples that it brings nearer."""
+    near = nearest(probed, scraped.times_seconds)
+    half = scraped.times_seconds.size // 2
+    for part in (slice(half, None), slice(None, half)):
+        seen = np.isfinite(near[part])
+        other = unit_factor(np.sort(scraped.values[part][seen]), np.sort(near[part][seen]))
+        if other not in (None, 1.0):
+            with np.errstate(all="ignore"):
+                distance = np.abs(np.log(np.abs(scraped.values / near)))
+                is_other = np.abs(distance - abs(np.log(other))) < distance
+            return other, np.where(is_other & np.isfinite(near), scraped.values / other, scraped.values)
+    return factor, scraped.values
 
 
 def _gauge_factor(scraped: Signal, probed: Signal) -> float | None:
