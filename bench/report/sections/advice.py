@@ -11,6 +11,7 @@ from bench.report.blocks import Block, Cell, Picture, Prose, Table
 from bench.report.known import Known, number
 
 _LEVELS, _LATENCIES = "curve_utilisation_ratio", "curve_ttft_seconds"
+_ADVISED = "interval_advice_seconds"
 _CHANGED = "reaction_mean_after_change_seconds"
 
 
@@ -19,12 +20,7 @@ def blocks(known: Known) -> Iterator[Block]:
     yield from _curve(known)
     yield from _target(known)
     yield from _intervals(known)
-    yield from (Prose(text=f"To mind: {note}.") for note in _notes(known))
-
-
-def _notes(known: Known) -> list[str]:
-    """Facts of exporters and labels that queries must know, each once."""
-    return sorted({each.labels["note"] for each in known.all("noted_total") if each.labels.get("note")})
+    yield from _notes(known)
 
 
 def _curve(known: Known) -> Iterator[Block]:
@@ -68,6 +64,21 @@ def _intervals(known: Known) -> Iterator[Block]:
         after = float(each.values[-1])
         gain = f"{number(now - after, _CHANGED)} less" if now is not None else "-"
         rows.append((each.labels.get("change", "-"), number(after, _CHANGED), gain))
+    for what in known.labels(_ADVISED, "what"):
+        now, then = (known.value(_ADVISED, what=what, of=of) for of in ("before", "after"))
+        if now is not None and then is not None:
+            rows.append((what, number(then, _ADVISED), f"{number(now - then, _ADVISED)} less"))
     if rows:
         headings = ("change", "mean reaction after it", "against now")
         yield Table(headings=headings, rows=rows, is_named=True)
+
+
+def _notes(known: Known) -> Iterator[Block]:
+    """Facts of the exporter and of its scraping that queries and rules must know."""
+    rows: list[tuple[Cell | str, ...]] = [
+        (each.labels["note"], number(float(each.values[-1])))
+        for each in known.all("noted_total")
+        if "note" in each.labels
+    ]
+    if rows:
+        yield Table(headings=("to know for queries and rules", "seen in series"), rows=rows, is_named=True)

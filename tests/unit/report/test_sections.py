@@ -207,12 +207,14 @@ def test_named_and_holding_pods_are_counted_and_what_is_wrong_comes_first():
     found = told(attribution.blocks(known(*fidelity())))
 
     assert "a pod is named that had it and has ended  3" in found
-    named = found.splitlines()[-3:]
-    assert [line.split("  ")[1:] for line in named] == [
-        ["n/b", "n/a", "1", "WRONG "],
-        ["n/b", "nobody", "1", "WRONG "],
-        ["n/a", "n/a", "2", "right "],
-    ]
+    assert "GPU-00000000  n/b  nobody  1  not the holder \nGPU-00000000  n/a  n/a  2  right" in found
+
+
+def test_advice_on_intervals_and_notes_are_told_where_there_are_some():
+    found = told(advice.blocks(known(*fidelity())))
+
+    assert "collect every 1 s  20 s  18 s less" in found
+    assert "honorLabels is false  4" in found
 
 
 def test_a_scenario_about_something_else_has_neither_of_these():
