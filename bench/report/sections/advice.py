@@ -11,7 +11,6 @@ from bench.report.blocks import Block, Cell, Picture, Prose, Table
 from bench.report.known import Known, number
 
 _LEVELS, _LATENCIES = "curve_utilisation_ratio", "curve_ttft_seconds"
-_ADVISED = "interval_advice_seconds"
 _CHANGED = "reaction_mean_after_change_seconds"
 
 
@@ -64,10 +63,6 @@ def _intervals(known: Known) -> Iterator[Block]:
         after = float(each.values[-1])
         gain = f"{number(now - after, _CHANGED)} less" if now is not None else "-"
         rows.append((each.labels.get("change", "-"), number(after, _CHANGED), gain))
-    for what in known.labels(_ADVISED, "what"):
-        now, then = (known.value(_ADVISED, what=what, of=of) for of in ("before", "after"))
-        if now is not None and then is not None:
-            rows.append((what, number(then, _ADVISED), f"{number(now - then, _ADVISED)} less"))
     if rows:
         headings = ("change", "mean reaction after it", "against now")
         yield Table(headings=headings, rows=rows, is_named=True)

@@ -189,8 +189,8 @@ def fidelity():
     yield reading("gpu_busy_time_ratio", [0.2, 0.9], times=[40, 95], pod="b", **stored)
     yield reading("attribution_samples_total", 2, uuid=UUID, claimed="n/a", held="n/a")
     yield reading("attribution_samples_total", 1, uuid=UUID, claimed="n/b", held="")
-    yield reading("interval_advice_seconds", 38.0, what="collect every 1 s", of="before")
-    yield reading("interval_advice_seconds", 20.0, what="collect every 1 s", of="after")
+    yield reading("reaction_predicted_mean_seconds", 38.0)
+    yield reading("reaction_mean_after_change_seconds", 20.0, change="collect every 1 s")
     yield reading("noted_total", 4, note="honorLabels is false")
     for quantity, share in (("gpu_busy_time_ratio", 0.95), ("gpu_power_watts", 0.5)):
         yield reading("coverage_ratio", share, uuid=UUID, quantity=quantity)
