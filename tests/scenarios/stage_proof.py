@@ -110,6 +110,8 @@ def run_stages(lab: RunningLab, scenario: Any, stages: Sequence[str]) -> list[Re
             readings.append(reading)
             following = _step_after(reading)
             if following:
+                # a device that is let go late is so after the step
+                threading.Event().wait(DELAY_SECONDS if following > 1 and stages[following - 2] == "device-free" else 0)
                 fault.close()
             if 0 < following <= len(stages) and (stage := stages[following - 1]):
                 sys.stderr.write(f"step {following} of {len(stages)}: {stage}\n")
@@ -199,7 +201,7 @@ def _truth(stage: str, view: View, step: Step, events: Sequence[Any]) -> float |
         case "ready":
             return _first(own, "pod-ready")
         case "device-free":
-            return _first(own, "device-released")
+            return _first(own, "device-memory-freed")
     return None
 
 

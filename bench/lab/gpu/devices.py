@@ -35,6 +35,8 @@ class Devices:
         self._clock = clock
         self._faults = Faults(paths.faults)
         self._ghosts: dict[str, Holding] = {}
+        self._released: list[Holding] = []
+        """Since the last sample: their memory is still shown."""
         """Of pods that are gone, which a kubelet that was told to lie still lists."""
         self._boards: dict[str, tuple[Board, ...]] = {}
         self._slots: dict[str, tuple[allocation.Slot, ...]] = {}
@@ -144,6 +146,7 @@ class Devices:
         self._meter.forget(pod_uid)
         if holding:
             self._tell("device-released", holding)
+            self._released.append(holding)
             if self._faults.find("ghost-pod"):
                 self._ghosts[pod_uid] = holding
 
@@ -183,6 +186,8 @@ class Devices:
         for boards in self._boards.values():
             for board in boards:
                 board.advance(uses.get(board.gpu.uuid, {}), seconds, stamp)
+        while self._released:
+            self._tell("device-memory-freed", self._released.pop())
 
     def _gpus(self, node: str) -> tuple[Gpu, ...]:
         return tuple(board.gpu for board in self._boards.get(node, ()))
