@@ -35,9 +35,9 @@ class Devices:
         self._clock = clock
         self._faults = Faults(paths.faults)
         self._ghosts: dict[str, Holding] = {}
+        """Of pods that are gone, which a kubelet that was told to lie still lists."""
         self._released: list[Holding] = []
         """Since the last sample: their memory is still shown."""
-        """Of pods that are gone, which a kubelet that was told to lie still lists."""
         self._boards: dict[str, tuple[Board, ...]] = {}
         self._slots: dict[str, tuple[allocation.Slot, ...]] = {}
         self._units: dict[str, Unit] = {}
