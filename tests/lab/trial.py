@@ -4,7 +4,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Self
 
@@ -158,6 +158,19 @@ class Trial:
             if change == "DELETED":
                 return Down(pod=pod, asked=asked, deleted=deleted, gone=time.time())
         raise AssertionError(f"no pod was gone within {SOON_SECONDS:g} s")
+
+    def published(self, pod: Object) -> float:
+        """When the endpoints that the Gateway follows had this pod as ready; returns as soon as they have."""
+        address = pod["status"]["podIP"]
+
+        def has_it(slices: Mapping[str, Object]) -> bool:
+            ends = (end for each in slices.values() for end in each.get("endpoints") or ())
+            return any(address in end["addresses"] and end["conditions"]["ready"] for end in ends)
+
+        self.cluster.wait_until(
+            "discovery.k8s.io/v1", "EndpointSlice", self.namespace, has_it, within_seconds=SOON_SECONDS
+        )
+        return time.time()
 
     def _changes(self, version: str) -> Iterator[tuple[str, Object]]:
         return self.cluster.events_since(version, "v1", "Pod", self.namespace, within_seconds=SOON_SECONDS)

@@ -80,7 +80,7 @@ class SlowStage:
 
     async def wait_until_planted(self, lab: Lab, arguments: Mapping[str, Value]) -> None:
         if arguments["stage"] == "metrics-api":
-            await until_up(lab, adapter.ready)
+            await _until_rolled_out(lab)
         if arguments["stage"] in HELD_UP:
             await until(lambda: _is_asked(lab), "the API server asks the webhook")
 
@@ -89,7 +89,18 @@ class SlowStage:
             return not await _is_asked(lab)
 
         await until(is_not_asked, "the API server asks no webhook")
-        await until_up(lab, adapter.ready)
+        await _until_rolled_out(lab)
+
+
+async def _until_rolled_out(lab: Lab) -> None:
+    """While an adapter of before still answers, the Deployment counts as up and the change is not in effect."""
+
+    async def is_alone() -> bool:
+        status = (await lab.api.get(_DEPLOYMENT))["status"]
+        return bool(status.get("replicas") == status.get("updatedReplicas") == status.get("availableReplicas"))
+
+    await until_up(lab, adapter.ready)
+    await until(is_alone, "the adapter of before is gone")
 
 
 async def _older_query(lab: Lab, seconds: float) -> Sequence[Change]:
