@@ -30,7 +30,7 @@ from workloads.ollama import BACKEND_HEADER, Ollama
 UTILIZATION = ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL_RATIO")
 ENERGY = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
 GPU_RESOURCE, GPU_CLASS = "nvidia.com/gpu", "gpu.nvidia.com"
-POLL_HERTZ = 4.8
+POLL_HERTZ = 4.0
 """Of the metrics API. It, the lists and the watches stay below five requests a second."""
 LEAST_RATE_PER_SECOND = 0.1
 MIN_STEP_SECONDS = 4.0

@@ -25,7 +25,7 @@ LAB: Final = (
     *("--nodes", "1", "--exporter-interval", str(CLOCKS["collect"])),
     *("--scrape-interval", str(CLOCKS["scrape"]), "--hpa-sync", str(CLOCKS["sync"])),
 )
-STEPS: Final = 20
+STEPS: Final = 22
 REFUSED_BELOW: Final = 0.01
 TRIED: Final[Mapping[str, object]] = {
     "model": "lab-llama",

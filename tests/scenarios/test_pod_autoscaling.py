@@ -4,6 +4,7 @@ The scenario passes on a sound lab; and with one thing wrong it fails by the che
 A fault that a newcomer's cluster would have from the start is planted before; others when one replica serves already.
 """
 
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -87,7 +88,8 @@ def tried(lab: RunningLab, wrong: Wrong | None = None) -> tuple[Any, list[Readin
     way_down = {"down_seconds": 1} if wrong else {}
     scenario: Any = made("pod-autoscaling", **{**QUICK, **way_down, **told.parameters})
     readings: list[Reading] = []
-    with ExitStack() as planting:
+    # the faults end before the rig does: without its adapter a control plane cannot finalise a namespace
+    with rig_on(lab.name, f"trial-{secrets.token_hex(2)}") as rig, ExitStack() as planting:
 
         def plant() -> None:
             for name, arguments in told.faults.items():
@@ -95,11 +97,10 @@ def tried(lab: RunningLab, wrong: Wrong | None = None) -> tuple[Any, list[Readin
 
         if told.from_the_start:
             plant()
-        with rig_on(lab.name, "trial") as rig:
-            for reading in scenario.run(rig):
-                readings.append(reading)
-                if reading.name == "idle_control_seconds" and not told.from_the_start:
-                    plant()
+        for reading in scenario.run(rig):
+            readings.append(reading)
+            if reading.name == "idle_control_seconds" and not told.from_the_start:
+                plant()
     return scenario, readings
 
 
@@ -129,7 +130,7 @@ def test_what_is_wrong_is_found_by_the_check_that_is_meant_for_it(small_lab: Run
 
 @pytest.mark.timeout(400)
 def test_a_delay_in_one_stage_names_that_stage_and_no_other(small_lab: RunningLab) -> None:
-    proof = prove_stages(small_lab, ("prometheus", "ready", "device-free"))
+    proof = prove_stages(small_lab, ("ready", "device-free"))
 
     assert [each for each in proof.named if not each.is_right] == []
     assert {each.sum_less_total_seconds for each in proof.named} == {0.0}
