@@ -23,7 +23,8 @@ from bench import (
     scenario,
 )
 from workloads import intruder
-from workloads.gpu_burn import GpuBurn, Step
+from workloads.burning_pods import GpuBurn
+from workloads.gpu_burn import Step
 from workloads.intruder import Intruder
 
 PARTS = ("control", "none", "pair", "second-container", "bypass", "residue", "interference", "seed")

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from workloads.gpu_burn import GpuBurn, Step
+from workloads.burning_pods import GpuBurn
+from workloads.gpu_burn import Step
 
 STAIRS = (0.25, 0.5, 0.75, 1.0)
 IDLE_SHARE, TURNS_SHARE, STAIRS_SHARE = 0.15, 0.5, 0.25

@@ -1,9 +1,9 @@
 """
 Load of a known kind on one device: matrix products with a duty cycle, a share of the device, and memory to hold.
 
-`GpuBurn.manifests()` puts this very file into a pod; below it is the program, which also runs by itself on a machine
-with a GPU: ``python workloads/gpu_burn.py --seconds 10 --duty-ratio 0.5``. It computes with torch or cupy where CUDA
-answers, else with numpy on the CPU, and compares what it computed with a check that costs a thousandth of the work.
+One file without imports of ours: `burning_pods` puts it into a pod as it is, and it runs by itself on a machine with a
+GPU: ``python workloads/gpu_burn.py --seconds 10 --duty-ratio 0.5``. It computes with torch or cupy where CUDA answers,
+else with numpy on the CPU, and compares what it computed with a check that costs a thousandth of the work.
 
 Duty cycle and occupancy are two things. A duty cycle of a half keeps the whole device busy half of the time: NVML's
 utilisation shows about 50 %. An occupancy of a hundredth keeps a hundredth of the multiprocessors busy all of the
@@ -23,7 +23,6 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -45,74 +44,6 @@ class Step:
 
     def __str__(self) -> str:
         return f"{self.seconds:g}:{self.duty_ratio:g}:{self.memory_bytes}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GpuBurn:
-    """A Deployment of burning pods, one device each."""
-
-    name: str = "gpu-burn"
-    replicas: int = 1
-    duty_ratio: float = 1.0
-    occupancy_ratio: float = 1.0
-    memory_bytes: int = 0
-    seconds: float = 86400.0
-    steps: tuple[Step, ...] = ()
-    """One after the other instead of one duty cycle and one size of memory."""
-    begin_utc_seconds: float = 0.0
-    """When the first step is due; who comes later leaves out what is over, so that pods keep step with each other."""
-    image: str = "nvcr.io/nvidia/pytorch:25.08-py3"
-    resource: str = "nvidia.com/gpu"
-
-    def manifests(self) -> list[dict[str, Any]]:
-        """A ConfigMap with this file, and the Deployment that runs it."""
-        labels = {"app.kubernetes.io/name": self.name}
-        return [
-            self.program(),
-            {
-                "apiVersion": "apps/v1",
-                "kind": "Deployment",
-                "metadata": {"name": self.name, "labels": labels},
-                "spec": {
-                    "replicas": self.replicas,
-                    "selector": {"matchLabels": labels},
-                    "template": {"metadata": {"labels": labels}, "spec": self.pod_spec()},
-                },
-            },
-        ]
-
-    def program(self) -> dict[str, Any]:
-        """The ConfigMap with this file."""
-        return {
-            "apiVersion": "v1",
-            "kind": "ConfigMap",
-            "metadata": {"name": self.name, "labels": {"app.kubernetes.io/name": self.name}},
-            "data": {"gpu_burn.py": Path(__file__).read_text(encoding="utf-8")},
-        }
-
-    def pod_spec(self) -> dict[str, Any]:
-        """A pod that runs the program on one device."""
-        command = ["python3", "/workload/gpu_burn.py", f"--occupancy-ratio={self.occupancy_ratio:g}"]
-        if self.steps:
-            command += [f"--steps={','.join(map(str, self.steps))}", f"--begin-utc={self.begin_utc_seconds:.3f}"]
-        else:
-            command += [f"--seconds={self.seconds:g}", f"--duty-ratio={self.duty_ratio:g}"]
-            command += [f"--memory-bytes={self.memory_bytes}"]
-        container = {
-            "name": "burn",
-            "image": self.image,
-            "command": command,
-            "resources": {"limits": {self.resource: 1}},
-            "volumeMounts": [{"name": "program", "mountPath": "/workload", "readOnly": True}],
-        }
-        return {
-            "terminationGracePeriodSeconds": 5,
-            "containers": [container],
-            "volumes": [{"name": "program", "configMap": {"name": self.name}}],
-        }
-
-
-# --------------------------------------------------------------------------------------------- the program
 
 
 class Backend(Protocol):
@@ -209,10 +140,7 @@ class NumpyBackend:
 
 def find_backend(environment: dict[str, str]) -> Backend:
     """The first library that finds a CUDA device, else numpy."""
-    makers: tuple[tuple[str, Callable[[Any], Backend]], ...] = (
-        ("torch", TorchBackend),
-        ("cupy", CupyBackend),
-    )
+    makers: tuple[tuple[str, Callable[[Any], Backend]], ...] = (("torch", TorchBackend), ("cupy", CupyBackend))
     for name, make in makers:
         try:
             library: Any = importlib.import_module(name)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from workloads import gpu_burn, nbody
+from workloads import burning_pods, gpu_burn, nbody
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -138,7 +138,7 @@ def test_a_wrong_force_is_found_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "workload", [gpu_burn.GpuBurn(replicas=2), nbody.NBody(replicas=2), nbody.CudaSample(replicas=2)]
+    "workload", [burning_pods.GpuBurn(replicas=2), nbody.NBody(replicas=2), nbody.CudaSample(replicas=2)]
 )
 def test_manifests_ask_for_one_device_a_pod_and_bring_their_program(workload: Any) -> None:
     *config, deployment = workload.manifests()

@@ -1,0 +1,73 @@
+"""Pods that run the program of `gpu_burn` on one device each: its text in a ConfigMap, its settings as arguments."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from workloads import gpu_burn
+from workloads.gpu_burn import Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuBurn:
+    """A Deployment of burning pods, one device each."""
+
+    name: str = "gpu-burn"
+    replicas: int = 1
+    duty_ratio: float = 1.0
+    occupancy_ratio: float = 1.0
+    memory_bytes: int = 0
+    seconds: float = 86400.0
+    steps: tuple[Step, ...] = ()
+    """One after the other instead of one duty cycle and one size of memory."""
+    begin_utc_seconds: float = 0.0
+    """When the first step is due; who comes later leaves out what is over, so that pods keep step with each other."""
+    image: str = "nvcr.io/nvidia/pytorch:25.08-py3"
+    resource: str = "nvidia.com/gpu"
+
+    def manifests(self) -> list[dict[str, Any]]:
+        """A ConfigMap with the program, and the Deployment that runs it."""
+        labels = {"app.kubernetes.io/name": self.name}
+        return [
+            self.program(),
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": {"name": self.name, "labels": labels},
+                "spec": {
+                    "replicas": self.replicas,
+                    "selector": {"matchLabels": labels},
+                    "template": {"metadata": {"labels": labels}, "spec": self.pod_spec()},
+                },
+            },
+        ]
+
+    def program(self) -> dict[str, Any]:
+        """The ConfigMap with the program."""
+        return {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": self.name, "labels": {"app.kubernetes.io/name": self.name}},
+            "data": {"gpu_burn.py": Path(gpu_burn.__file__).read_text(encoding="utf-8")},
+        }
+
+    def pod_spec(self) -> dict[str, Any]:
+        """A pod that runs the program on one device."""
+        command = ["python3", "/workload/gpu_burn.py", f"--occupancy-ratio={self.occupancy_ratio:g}"]
+        if self.steps:
+            command += [f"--steps={','.join(map(str, self.steps))}", f"--begin-utc={self.begin_utc_seconds:.3f}"]
+        else:
+            command += [f"--seconds={self.seconds:g}", f"--duty-ratio={self.duty_ratio:g}"]
+            command += [f"--memory-bytes={self.memory_bytes}"]
+        container = {
+            "name": "burn",
+            "image": self.image,
+            "command": command,
+            "resources": {"limits": {self.resource: 1}},
+            "volumeMounts": [{"name": "program", "mountPath": "/workload", "readOnly": True}],
+        }
+        return {
+            "terminationGracePeriodSeconds": 5,
+            "containers": [container],
+            "volumes": [{"name": "program", "configMap": {"name": self.name}}],
+        }
