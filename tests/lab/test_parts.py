@@ -166,7 +166,9 @@ def test_a_service_whose_pod_is_deleted_is_back_by_itself(cluster: Target, names
 def test_the_truth_log_tells_each_refresh_of_each_exporter(lab: RunningLab) -> None:
     def refreshed_twice() -> bool:
         told = [json.loads(line) for line in lab.paths.truth.read_text().splitlines()]
-        nodes = [each["node"] for each in told if each["event"] == "exporter-refreshed"]
+        passes = [each for each in told if each["event"] == "exporter-refreshed"]
+        assert all(each["began_utc_seconds"] <= each["ended_utc_seconds"] <= each["utc_seconds"] for each in passes)
+        nodes = [each["node"] for each in passes]
         return len(set(nodes)) == 2 and all(nodes.count(node) >= 2 for node in nodes)
 
     assert wait_until(refreshed_twice, within_seconds=UP_SECONDS)

@@ -81,8 +81,8 @@ class NodeServer:
         async def pods(_request: web.Request) -> web.Response:
             return web.json_response({"podResources": self._devices.pod_resources(node)})
 
-        async def refreshed(_request: web.Request) -> web.Response:
-            self._truth.write("exporter-refreshed", node=node)
+        async def refreshed(request: web.Request) -> web.Response:
+            self._truth.write("exporter-refreshed", node=node, **await request.json())
             return web.Response(status=204)
 
         async def faults(_request: web.Request) -> web.Response:

@@ -59,8 +59,8 @@ class Collector:
         self._events = _register_xids(entities)
         self._stopped = threading.Event()
         self._history: deque[tuple[float, tuple[Reading, ...]]] = deque(maxlen=KEPT_READINGS)
-        self.on_refresh: Callable[[], None] = _nobody_listens
-        """Called after each reading of all devices."""
+        self.on_refresh: Callable[[float, float], None] = _nobody_listens
+        """Called after each reading of all devices, with the times at which it began and ended, UTC."""
         self.faults: Callable[[], Mapping[str, Planted]] = dict
         """Asked each interval for what the lab wants done wrong."""
         self._thread = threading.Thread(target=self._run, name="collector", daemon=True)
@@ -88,12 +88,14 @@ class Collector:
 
     def collect(self) -> None:
         self._note_xids()
+        began = time.time()
         readings = []
         for entity in self._entities:
             sample_profiling(entity)
             readings.append(self._read(entity))
+        ended = time.time()
         self._history.append((time.monotonic(), tuple(readings)))
-        self.on_refresh()
+        self.on_refresh(began, ended)
 
     def _run(self) -> None:
         # the next reading is due an interval after this one began, so the phase drifts by nothing but wake-ups
@@ -134,7 +136,7 @@ class Collector:
                     entity.last_xid = int(event.eventData)
 
 
-def _nobody_listens() -> None:
+def _nobody_listens(_began_utc_seconds: float, _ended_utc_seconds: float) -> None:
     """Where nobody wants to know of refreshes."""
 
 

@@ -53,15 +53,16 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def tell_refresh(path: str, timeout_seconds: float = 2.0) -> None:
+def tell_refresh(path: str, began_utc_seconds: float, ended_utc_seconds: float, timeout_seconds: float = 2.0) -> None:
     """
-    Tell the lab that every device was read just now, for its truth log.
+    Tell the lab that every device was read between these times, for its truth log.
 
     A node that does not listen (any but a lab's) costs one refused request an interval, and nothing else.
     """
     connection = _UnixConnection(path, timeout_seconds)
     try:
-        connection.request("POST", _REFRESHED)
+        told = {"began_utc_seconds": began_utc_seconds, "ended_utc_seconds": ended_utc_seconds}
+        connection.request("POST", _REFRESHED, json.dumps(told))
         connection.getresponse().read()
     except (OSError, http.client.HTTPException) as error:
         logger.debug("the refresh was not told: %s", error)
