@@ -49,7 +49,7 @@ check: setup ## lint, format, types, import contracts
 .PHONY: unit
 unit: setup ## the unit tests, without a lab
 	$(call say,Unit tests)
-	@$(BIN)/python -m pytest tests/unit --timeout 30
+	@$(BIN)/python -m pytest tests/unit --timeout 30 --numprocesses 2
 
 .PHONY: engine
 engine: setup ## the tests of the load engine's crate, where there is a Rust toolchain
@@ -60,8 +60,10 @@ engine: setup ## the tests of the load engine's crate, where there is a Rust too
 test: check unit engine ## all checks and tests; brings up labs, and builds their programs at the first time
 	$(call say,The lab\'s programs)
 	@$(BIN)/bench lab build
-	$(call say,Tests on the lab)
-	@$(BIN)/python -m pytest tests --ignore tests/unit --timeout 300
+	$(call say,Tests of the lab: two labs at once)
+	@$(BIN)/python -m pytest tests/docs tests/targets tests/lab --timeout 300 --numprocesses 2 --dist loadfile
+	$(call say,Scenarios and load on the lab: one at a time, they measure)
+	@$(BIN)/python -m pytest tests/bench tests/scenarios --timeout 400
 
 .PHONY: bench-lab
 bench-lab: setup ## measure the lab itself against its budgets; writes results/bench-lab

@@ -80,11 +80,15 @@ def ask(connection, headers=None):
     body = answer.read().decode()
     return body if answer.status == 200 else str(answer.status)
 def find():
-    # An address may serve the listener at its own port or, behind a Service, at port 80.
+    # An address may serve the listener at its own port or, behind a Service, at port 80. A gateway learns of each
+    # backend's endpoints in its own time, so that one may answer while another is not known yet.
+    seen = set()
     for attempt in range(300):
         for port in PORTS:
             try:
-                if ask(connect(port)) in BACKENDS:
+                connection = connect(port)
+                seen |= {ask(connection), ask(connection, {"X-Model": "small"})}
+                if seen.issuperset(BACKENDS):
                     return port
             except OSError:
                 pass

@@ -199,7 +199,9 @@ def test_a_sidecar_is_started_before_the_program_and_ended_after_it(target: Targ
 
     assert output_of(target, wanted).strip() == "200"
 
-    ended = target.get("v1", "Pod", "helped", namespace)
+    # a pod has succeeded when its program has: its sidecars may end after that
+    helped = target.get("v1", "Pod", "helped", namespace)
+    ended = target.wait_for(helped, lambda p: terminated(p, "sidecar"), within_seconds=60, what="an ended sidecar")
     assert seconds(terminated(ended, "sidecar")["finishedAt"]) >= seconds(terminated(ended)["finishedAt"])
     assert target.log(ended, container="sidecar").split() == ["serving", "stopping"]
 
