@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from bench import interruption
 from bench.errors import BenchError, NoSpace
 from bench.evidence.judging import Judgement, judge
 from bench.evidence.store import RunStore, ScenarioStore
@@ -58,14 +59,20 @@ class Runner:
     rig_of: RigFactory
     narrator: Narrator
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    _was_broken_off: bool = False
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether the user asked for the end."""
+        return self._was_broken_off or interruption.is_asked()
 
     def execute(self, plan: Plan) -> Iterator[Outcome]:
         """
-        The outcome of each step as it ends.
+        The outcome of each step as it ends. An interruption ends the run with the step under way, whose outcome is
+        incomplete: what was measured is kept by then, and what was created is removed or told.
 
         Raises:
             NoSpace: the disk is full; the outcomes so far are kept.
-            KeyboardInterrupt: after what was measured was kept and what was created was removed.
 
         """
         for number, step in enumerate(plan.steps, start=1):
@@ -73,6 +80,8 @@ class Runner:
             outcome = self._run(step) if step.can_run else self._skip(step)
             self.narrator.step_ended(outcome)
             yield outcome
+            if self.is_interrupted:
+                return
 
     def _skip(self, step: Step) -> Outcome:
         now = self.now()
@@ -89,19 +98,15 @@ class Runner:
             try:
                 attempt.make(scenario, self.rig_of(step, kept), kept)
             except KeyboardInterrupt:
-                kept.conclude(self._interrupted(step, started))
-                raise
+                self._was_broken_off = True
+                attempt.break_off()
             judgement = attempt.judgement(scenario)
             with contextlib.suppress(NoSpace):  # the store knows, and marks the outcome incomplete
                 for reading in judgement.derived:
                     kept.append(reading)
             outcome = _outcome(step, judgement, started, self.now())
-            told = replace(outcome, warnings=attempt.leftovers, is_complete=attempt.failure == "")
+            told = replace(outcome, warnings=attempt.leftovers, is_complete=attempt.is_whole)
             return kept.conclude(told)
-
-    def _interrupted(self, step: Step, started: datetime) -> Outcome:
-        judgement = Judgement(verdict=Verdict.INCONCLUSIVE, checks=(), reason="the run was interrupted")
-        return replace(_outcome(step, judgement, started, self.now()), is_complete=False)
 
 
 class _Attempt:
@@ -109,12 +114,21 @@ class _Attempt:
 
     def __init__(self, step: Step, narrator: Narrator) -> None:
         self.readings: list[Reading] = []
-        self.failure = ""
+        self.failure: Judgement | None = None
         self.leftovers: tuple[str, ...] = ()
         self._step = step
         self._narrator = narrator
 
     def make(self, scenario: Scenario, opening: AbstractContextManager[Any], kept: ScenarioStore) -> None:
+        try:
+            self._make(scenario, opening, kept)
+        except BenchError as error:
+            self._fail(str(error))
+        except Exception as error:  # the one place: whatever a scenario raises must not take the run down
+            log.debug("%s broke", self._step.scenario, exc_info=True)
+            self._fail(f"the bench broke: {type(error).__name__}: {error}")
+
+    def _make(self, scenario: Scenario, opening: AbstractContextManager[Any], kept: ScenarioStore) -> None:
         rig: RunRig | None = None
         try:
             with opening as rig:
@@ -122,18 +136,23 @@ class _Attempt:
                     kept.append(reading)
                     self.readings.append(reading)
                     self._narrator.reading_kept(self._step, reading)
-        except BenchError as error:
-            self.failure = str(error)
-        except Exception as error:  # the one place: whatever a scenario raises must not take the run down
-            log.debug("%s broke", self._step.scenario, exc_info=True)
-            self.failure = f"the bench broke: {type(error).__name__}: {error}"
-        if rig is not None:
-            self.leftovers = tuple(f"left behind: {each}" for each in rig.leftovers)
+        finally:
+            if rig is not None:
+                self.leftovers = tuple(f"left behind: {each}" for each in rig.leftovers)
+
+    def _fail(self, reason: str) -> None:
+        self.failure = Judgement(verdict=Verdict.ERROR, checks=(), reason=reason)
+
+    def break_off(self) -> None:
+        """The user did: that says nothing about anybody."""
+        self.failure = Judgement(verdict=Verdict.INCONCLUSIVE, checks=(), reason="the run was interrupted")
+
+    @property
+    def is_whole(self) -> bool:
+        return self.failure is None
 
     def judgement(self, scenario: Scenario) -> Judgement:
-        if self.failure:
-            return Judgement(verdict=Verdict.ERROR, checks=(), reason=self.failure)
-        return judge(scenario, self.readings)
+        return self.failure or judge(scenario, self.readings)
 
 
 def _outcome(step: Step, judgement: Judgement, started: datetime, ended: datetime) -> Outcome:

@@ -3,8 +3,10 @@
 import argparse
 import contextlib
 import json
+import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,6 +49,8 @@ def run(arguments: argparse.Namespace) -> int:
     require_consent(order.endpoint, consent=arguments.yes_really, inside=inside_cluster())
     if arguments.find_knee:
         return _run_knee(arguments, order)
+    if arguments.leash:
+        threading.Thread(target=_end_with_input, name="leash", daemon=True).start()
     means = Means(
         processes=arguments.processes,
         kind=EngineKind(arguments.engine) if arguments.engine else None,
@@ -59,6 +63,13 @@ def run(arguments: argparse.Namespace) -> int:
         result = run_order(order, means, watcher=view.show, stop=stop)
     _write(arguments, result)
     return int(result.exit_code)
+
+
+def _end_with_input() -> None:
+    """Whoever holds the other end has died or wants no more."""
+    while os.read(sys.stdin.fileno(), 1 << 10):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _write(arguments: argparse.Namespace, result: LoadResult) -> None:

@@ -10,7 +10,9 @@ import json
 import os
 import platform
 import secrets
+import shlex
 import sys
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -19,11 +21,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from bench import interruption
 from bench.cli._choosing import add_scenario_arguments, chosen
 from bench.cli._narrator import Narrator
 from bench.cli.plan import planned
 from bench.cluster.client import PATIENCE_SECONDS
-from bench.cluster.journal import Journal
+from bench.cluster.journal import Journal, leftovers
+from bench.cluster.leftovers import in_order
 from bench.errors import BenchError, Forbidden, WrongUsage
 from bench.evidence.reader import load_run
 from bench.evidence.store import PAGE_FILE, RunStore, ScenarioStore
@@ -38,6 +42,8 @@ from bench.rig.cluster_rig import ClusterRig, Surroundings
 from bench.runner import Runner, exit_code
 from bench.targets.opening import OpenTarget, opened
 from bench.targets.options import add_target_arguments, target_of
+
+JOURNAL_FILE = "journal.jsonl"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,14 +110,20 @@ class _Execution:
         self.target = target
         self.plan = plan
         self.as_json: bool = arguments.json
+        self._arguments = arguments
         self.talk = talk
         self.narrator = Narrator(talk)
         self.record = _record(target, plan)
         self.store = RunStore.create(arguments.results, self.record)
 
+    @property
+    def journal_path(self) -> Path:
+        """Where the run notes what it is about to create."""
+        return self.store.folder / JOURNAL_FILE
+
     def rig_of(self, _: Step, kept: ScenarioStore) -> AbstractContextManager[ClusterRig]:
         target = self.target
-        journal = Journal(self.store.folder / "journal.jsonl")
+        journal = Journal(self.journal_path)
         rig = ClusterRig(
             Surroundings(
                 cluster=target.cluster,
@@ -126,6 +138,27 @@ class _Execution:
         )
         self.narrator.look_at(rig.figures)
         return rig
+
+    def tell_interruption(self, count: int) -> None:
+        """What becomes of the run, at the first Ctrl-C and at the second."""
+        if count == 1:
+            told = "interrupted: what was measured is kept, and what was created is being removed"
+            self._say(f"{told}. Ctrl-C again leaves it there; {self._cure} removes it later.")
+        else:
+            refs = in_order(leftovers(self.journal_path)) if self.journal_path.is_file() else ()
+            left = ", ".join(map(str, refs))
+            self._say(f"interrupted again: {f'{left} stay; {self._cure} removes them' if left else 'nothing stays'}.")
+
+    @property
+    def _cure(self) -> str:
+        given = self._arguments
+        words = ["bench", "clean", "--run", self.record.run_id, "--results", str(given.results)]
+        words += ["--target", given.target] if given.target != "lab" else []
+        words += ["--kubeconfig", str(given.kubeconfig)] if given.kubeconfig else []
+        return f"`{shlex.join(words)}`"
+
+    def _say(self, sentence: str) -> None:
+        self.talk.print(f"bench: {sentence}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _record(target: OpenTarget, plan: Plan) -> RunRecord:
@@ -151,19 +184,31 @@ def _execute(execution: _Execution) -> int:
         narrator=execution.narrator,
     )
     outcomes: list[Outcome] = []
-    try:
-        with execution.narrator:
-            outcomes.extend(runner.execute(execution.plan))
-    finally:
-        final = execution.store.finish(execution.record)
-        execution.talk.print(f"kept in {execution.store.folder}")
+    with interruption.heard(execution.tell_interruption):
+        try:
+            with execution.narrator:
+                outcomes.extend(runner.execute(execution.plan))
+        finally:
+            is_whole = _is_whole(execution.plan, outcomes, is_interrupted=runner.is_interrupted)
+            final = execution.store.finish(execution.record, is_whole=is_whole)
+            execution.talk.print(f"kept in {execution.store.folder}")
+        _tell(execution, final, outcomes)
+    return interruption.EXIT_CODE if runner.is_interrupted else exit_code(tuple(outcomes))
+
+
+def _is_whole(plan: Plan, outcomes: Sequence[Outcome], *, is_interrupted: bool) -> bool:
+    """Whether every step was tried, and none broken off by the user."""
+    is_each_tried = len(outcomes) == len(plan.steps)
+    return is_each_tried and (not is_interrupted or all(outcome.is_complete for outcome in outcomes))
+
+
+def _tell(execution: _Execution, final: RunRecord, outcomes: Sequence[Outcome]) -> None:
     if execution.as_json:
         json.dump(run_document(final, outcomes, execution.store.folder), sys.stdout, indent=1)
         print()
     else:
         Console().print(render_run(load_run(execution.store.folder)))
     _write_page(execution.store.folder, execution.talk)
-    return exit_code(tuple(outcomes))
 
 
 def _write_page(folder: Path, talk: Console) -> None:

@@ -15,6 +15,7 @@ import kubernetes.config
 import urllib3
 import yaml
 
+from bench import interruption
 from bench.cluster.objects import Object, Ref, path_of
 from bench.errors import ApiRefused, Conflict, Forbidden, NoSuchContext, NotFound, Unreachable
 
@@ -200,7 +201,7 @@ class Cluster:
             except ApiRefused as refused:
                 if refused.status != _BUSY or time.monotonic() + pause_seconds > deadline:
                     raise
-            threading.Event().wait(pause_seconds)
+            interruption.wait(threading.Event(), pause_seconds)
             pause_seconds = min(2 * pause_seconds, 2.0)
 
     def _send_once(self, call: _Call, read_timeout_seconds: float) -> urllib3.BaseHTTPResponse:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from bench import interruption
 from bench.cluster.client import Cluster
 from bench.cluster.objects import Object
 from bench.cluster.watch import Change, Event, Watch
@@ -42,8 +43,9 @@ class Followed:
     def wait_until(self, claim: Callable[[Present], bool], *, within_seconds: float) -> Present:
         """What is there as soon as the claim is true of it. Raises `DeadlineExceeded`."""
         with self._changed:
-            told = self._changed.wait_for(
-                lambda: self._failure is not None or claim(self._present), timeout=within_seconds
+            told = any(
+                self._changed.wait_for(lambda: self._failure is not None or claim(self._present), timeout=seconds)
+                for seconds in interruption.slices(within_seconds)
             )
             self._raise_failure()
             if not told:

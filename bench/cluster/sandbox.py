@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
+from bench import interruption
 from bench.cluster.client import Cluster
 from bench.cluster.heartbeat import Heartbeat, lease_of
 from bench.cluster.journal import Journal
@@ -15,6 +16,7 @@ from bench.cluster.wait import wait_until_gone
 from bench.errors import ApiRefused, BenchError, Forbidden
 
 RUN_LABEL: Final = "bench.run-id"
+GIVEN_UP: Final = "its removal was interrupted"
 REMOVAL_SECONDS: Final = 120.0
 """A namespace with pods that ignore SIGTERM for their 30 s, four times over."""
 
@@ -83,13 +85,27 @@ class Sandbox:
                 self.left.append(left)
 
     def close(self) -> None:
-        """Remove all that is left, the last first. What lies in a namespace of ours goes with the namespace."""
-        namespaces = {ref.name for ref in self._created if ref.kind == "Namespace"}
-        for ref in reversed(list(self._created)):
-            if ref.namespace not in namespaces:
-                self.remove(ref)
+        """
+        Remove all that is left, the last first. What lies in a namespace of ours goes with the namespace.
+
+        A user who interrupts this is told what stays: the rest is in `left` and in the journal.
+        """
+        try:
+            with interruption.cleaning():
+                for ref in () if interruption.is_given_up() else self._own():
+                    self.remove(ref)
+        except KeyboardInterrupt:
+            if not interruption.is_asked():
+                raise
+        told = {each.ref for each in self.left}
+        self.left.extend(Leftover(ref=ref, reason=GIVEN_UP) for ref in self._own() if ref not in told)
         if self._heartbeat is not None:
             self._heartbeat.stop()
+
+    def _own(self) -> tuple[Ref, ...]:
+        """What is there, without what goes with its namespace; the last that was created comes first."""
+        namespaces = {ref.name for ref in self._created if ref.kind == "Namespace"}
+        return tuple(ref for ref in reversed(self._created) if ref.namespace not in namespaces)
 
     def _forget(self, gone: Ref) -> None:
         within = [ref for ref in self._created if gone.kind == "Namespace" and ref.namespace == gone.name]

@@ -2,9 +2,11 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from bench import interruption
 from bench.cluster.client import Cluster
 from bench.cluster.objects import Object, Ref
 from bench.cluster.watch import Change, Watch
@@ -21,6 +23,7 @@ def wait_until(cluster: Cluster, ref: Ref, claim: Claim, *, within_seconds: floa
             last = event.object if event.change is not Change.DELETED else None
             if last is not None and claim(last):
                 return last
+    interruption.check()
     raise DeadlineExceeded(f"{ref}: not {_name(claim)} after {within_seconds:g} s; last seen: {_tell(last)}.")
 
 
@@ -36,6 +39,7 @@ def wait_until_gone(cluster: Cluster, ref: Ref, *, within_seconds: float) -> Non
             last = event.object
         if cluster.find(ref) is None:
             return
+    interruption.check()
     held_by = ", ".join(last["metadata"].get("finalizers") or ()) or "no finalizer"
     raise DeadlineExceeded(f"{ref}: still there after {within_seconds:g} s, held by {held_by}; state: {_tell(last)}.")
 
@@ -46,14 +50,21 @@ def _watch_one(cluster: Cluster, ref: Ref, stop: threading.Event) -> Watch:
 
 @contextlib.contextmanager
 def _deadline(within_seconds: float) -> Iterator[threading.Event]:
+    """An event that comes when the time has passed, or the main thread is to wait no longer."""
     passed = threading.Event()
-    timer = threading.Timer(within_seconds, passed.set)
-    timer.daemon = True
-    timer.start()
+    is_main = threading.current_thread() is threading.main_thread()
+    deadline = time.monotonic() + within_seconds
+
+    def look() -> None:
+        while (left_seconds := deadline - time.monotonic()) > 0:
+            if passed.wait(min(left_seconds, interruption.SLICE_SECONDS)) or (is_main and interruption.is_due()):
+                break
+        passed.set()
+
+    threading.Thread(target=look, name="deadline", daemon=True).start()
     try:
         yield passed
     finally:
-        timer.cancel()
         passed.set()
 
 

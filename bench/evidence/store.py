@@ -163,10 +163,10 @@ class RunStore:
         except OSError as error:
             self.give_up_reserve(error)
 
-    def finish(self, record: RunRecord) -> RunRecord:
-        """Write the final record and the checksums; the record, incomplete where the disk was full."""
+    def finish(self, record: RunRecord, *, is_whole: bool = True) -> RunRecord:
+        """Write the final record and the checksums; the record, incomplete where something is missing of the run."""
         ended = record.ended or datetime.now(UTC)
-        final = replace(record, ended=ended, is_complete=not self.is_cut_short)
+        final = replace(record, ended=ended, is_complete=is_whole and not self.is_cut_short)
         (self.folder / _RESERVE_FILE).unlink(missing_ok=True)
         self.write_document(self.folder / RUN_FILE, to_json(final))
         lines = [f"{digest}  {name}\n" for name, digest in checksums(self.folder)]

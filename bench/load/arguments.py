@@ -98,6 +98,7 @@ def _add_output(group: Any) -> None:
     group.add_argument("--records", type=Path, metavar="FILE", help="one line of JSON a request")
     group.add_argument("--html", type=Path, metavar="FILE", help="a page with plots")
     group.add_argument("--quiet", action="store_true", help="no live view")
+    group.add_argument("--leash", action="store_true", help="end as at Ctrl-C when standard input ends")
     group.add_argument("--now", type=Path, metavar="FILE", help="the live view's figures as JSON, while it lasts")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from bench import interruption
 from bench.cluster.client import Cluster
 from bench.cluster.journal import Journal
 from bench.cluster.objects import Object, Ref, path_of
@@ -104,7 +105,8 @@ class ClusterRig:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._closing.__exit__(kind, error, trace)
+        with interruption.cleaning():
+            self._closing.__exit__(kind, error, trace)
 
     @property
     def run_id(self) -> str:

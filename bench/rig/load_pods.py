@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from bench import interruption
 from bench.cluster.client import Cluster
 from bench.cluster.objects import Object, Ref
 from bench.cluster.sandbox import Sandbox
@@ -32,6 +33,8 @@ START_SECONDS: Final = 180.0
 """To pull an image of some hundred megabytes on every node, and to come together."""
 STOP_SECONDS: Final = 240.0
 """The generators drain open requests before they end."""
+INTERRUPTED_STOP_SECONDS: Final = 10.0
+"""The same, for a user who wants the end."""
 LIFE_SECONDS: Final = 6 * 3600
 """Of the Jobs, whatever becomes of the bench."""
 NAME: Final = "load"
@@ -102,7 +105,7 @@ class PodLoad:
 
     def finish(self, *, within_seconds: float) -> None:
         """Wait for the end of the schedule."""
-        if not self._is_over.wait(within_seconds):
+        if not interruption.wait(self._is_over, within_seconds):
             self.stop()
 
     def stop(self) -> None:
@@ -113,8 +116,9 @@ class PodLoad:
             self._pods.ask("halt", {})
         except BenchError as error:
             self._failure = self._failure or str(error)
-        if not self._is_over.wait(STOP_SECONDS):
-            self._failure = self._failure or f"the pods did not end their load within {STOP_SECONDS:g} s"
+        patience_seconds = INTERRUPTED_STOP_SECONDS if interruption.is_asked() else STOP_SECONDS
+        if not interruption.wait(self._is_over, patience_seconds):
+            self._failure = self._failure or f"the pods did not end their load within {patience_seconds:g} s"
 
     def now(self) -> Mapping[str, float]:
         """What the workers say of themselves at this moment; nothing once it is over."""

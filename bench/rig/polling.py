@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, Self
 
+from bench import interruption
 from bench.errors import BenchError
 from bench.model.measurement import NO_LABELS, Absent, Measurement, Reading, Source
 from bench.model.units import Unit
@@ -48,7 +49,10 @@ class Poller:
     def wait_until(self, claim: Callable[[float], bool], *, within_seconds: float) -> bool:
         """Whether the claim became true of an answer within the time."""
         with self._told:
-            return self._told.wait_for(lambda: bool(self._values) and claim(self._values[-1]), within_seconds)
+            return any(
+                self._told.wait_for(lambda: bool(self._values) and claim(self._values[-1]), seconds)
+                for seconds in interruption.slices(within_seconds)
+            )
 
     def answered(self, name: str, statement: str) -> Reading:
         """Of every question whether it was answered by a value: 1 or 0."""

@@ -143,16 +143,16 @@ def test_a_bench_that_breaks_accuses_nobody_and_keeps_what_it_measured(tmp_path:
     assert exit_code((outcome,)) == 4
 
 
-def test_an_interruption_keeps_what_was_measured_and_goes_on_upwards(tmp_path: Path) -> None:
+def test_an_interruption_keeps_what_was_measured_and_ends_the_run(tmp_path: Path) -> None:
     def interrupted(_: Any) -> Iterator[Reading]:
         yield wait_of(0.5)
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, interrupted)
+    (outcome,), _, folder = run(tmp_path, interrupted, steps=(step(), step()))
 
-    (outcome,) = load_run(tmp_path / "r1").outcomes
     assert (outcome.is_complete, outcome.reason) == (False, "the run was interrupted")
+    assert load_run(folder).outcomes == (outcome,)
+    assert load_run(folder).readings("waits", []) == (wait_of(0.5),)
 
 
 def test_what_was_left_behind_makes_the_run_exit_with_4(tmp_path: Path) -> None:

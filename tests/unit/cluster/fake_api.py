@@ -50,6 +50,10 @@ class FakeApi:
         self.busy_for = 0
         """So many requests are answered with 429."""
 
+    def take(self, method: str, path: str) -> None:
+        """A request came."""
+        self.requests.append((method, path))
+
     def put(self, path: str, body: dict[str, Any], change: str = "ADDED") -> dict[str, Any]:
         with self.changed:
             self.version += 1
@@ -97,7 +101,7 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         self.body = json.loads(self.rfile.read(length) or b"{}")
         url = urlsplit(self.path)
-        self.api.requests.append((self.command, url.path))
+        self.api.take(self.command, url.path)
         if self.api.busy_for:
             self.api.busy_for -= 1
             self.refuse(429, "The apiserver is shutting down, please try again later.")
