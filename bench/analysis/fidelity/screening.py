@@ -13,23 +13,16 @@ import numpy as np
 from bench.analysis.fidelity import transport
 from bench.analysis.fidelity.age import CollectInterval, sample_ages
 from bench.analysis.fidelity.agreement import nearest, unit_factor
-from bench.analysis.fidelity.devices import BUSY, ENERGY, MEMORY_USED, POWER, RATIOS, TEMPERATURE, Device
+from bench.analysis.fidelity.comparing import COMPARED, beyond, tolerance_of
+from bench.analysis.fidelity.delays import Delay, find_delay
+from bench.analysis.fidelity.devices import ENERGY, Device
 from bench.analysis.fidelity.transport import BoolArray
 from bench.analysis.signals import Signal
 from bench.model.measurement import FloatArray
 
-COMPARED = (BUSY, MEMORY_USED, POWER, TEMPERATURE)
-"""Quantities of which NVML has the same, and that move slowly enough to be read twice alike."""
-
-_QUANTA = {BUSY: 0.011, MEMORY_USED: 1048576.0, TEMPERATURE: 1.0}
-"""What rounding alone makes of a value: whole percents, MiB and degrees."""
-_BLUR_SECONDS = 0.15
-"""Two readings of one device are no nearer in time than the probe's period, NVML's renewal and a pass allow."""
 _LEAST_STUCK = 3
-_SOUND_RATIO = 0.02
-_DELAY_STEP_SECONDS, _DELAY_MAX_SECONDS = 0.1, 90.0
-_EXPLAINED = 0.35
-_FEW_STANDS = 2
+LEAST_DELAY_SECONDS = 0.5
+"""What a pass and a busy node make of fields that are read together."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,7 +37,8 @@ class Screened:
     sentinels_total: int
     factor: float | None
     frozen_seconds: float = 0.0
-    delay_seconds: float = 0.0
+    delay: Delay | None = None
+    """Of the quantity's own, beyond the exporter's reading."""
 
     @property
     def signal(self) -> Signal:
@@ -59,8 +53,8 @@ class Screened:
     @property
     def sound_ages(self) -> FloatArray:
         """Of the sound samples, with the delay that is the quantity's own."""
-        ages: FloatArray = self.ages_seconds[self.is_sound] + self.delay_seconds
-        return ages
+        ages = self.ages_seconds if self.delay is None else self.ages_seconds + self.delay.seconds * self.delay.is_late
+        return ages[self.is_sound]
 
 
 def clean(device: Device, name: str) -> tuple[Signal, int, float | None] | None:
@@ -179,18 +173,13 @@ def screen(device: Device, name: str, ages: Signal | None) -> Screened | None:
         # an age belongs to its scrape and no other
         places = np.clip(np.searchsorted(ages.times_seconds, signal.times_seconds), 0, ages.times_seconds.size - 1)
         own = np.where(ages.times_seconds[places] == signal.times_seconds, ages.values[places], np.nan)
-    sound = np.ones(size, dtype=bool)
-    frozen = delay = 0.0
+    frozen, delay, sound = 0.0, None, np.ones(size, dtype=bool)
     probed = device.probed.get(name)
     if probed is not None and name in COMPARED and size >= _LEAST_STUCK:
-        frozen, is_frozen, stands = _stuck(name, signal, own, probed)
-        # a value that comes late stands often and shortly, one that is frozen once and long
-        if not 0 < stands <= _FEW_STANDS or error_of(name, _part(signal, ~is_frozen), own[~is_frozen], probed) > 0.0:
-            delay = own_delay(name, signal, own, probed)
-        if delay:
-            frozen = 0.0
-        else:
-            sound &= ~is_frozen
+        delay = _beyond_a_pass(find_delay(name, signal, own, probed))
+        if delay is None:
+            frozen, is_frozen = _stuck(name, signal, own, probed)
+            sound = ~is_frozen
     return Screened(
         name=name,
         times_seconds=signal.times_seconds,
@@ -200,78 +189,35 @@ def screen(device: Device, name: str, ages: Signal | None) -> Screened | None:
         sentinels_total=blanks,
         factor=factor,
         frozen_seconds=frozen,
-        delay_seconds=delay,
+        delay=delay,
     )
 
 
-def scale_of(name: str, probed: Signal) -> float:
-    """Errors of ratios are told as they are, others relative to the largest true value."""
-    return 1.0 if name in RATIOS else max(float(np.abs(probed.values).max()), 1e-12)
-
-
-def beyond(scraped: FloatArray, truth: Signal, times_seconds: FloatArray) -> FloatArray:
-    """How far each value is outside of all that the device showed about that time; NaN where it was not watched."""
-    offsets = np.linspace(-_BLUR_SECONDS, _BLUR_SECONDS, 7)
-    about = nearest(truth, (times_seconds[:, np.newaxis] + offsets).ravel()).reshape(times_seconds.size, offsets.size)
-    low, high = about.min(axis=1), about.max(axis=1)
-    outside: FloatArray = np.maximum(0.0, np.maximum(low - scraped, scraped - high))
-    return outside
-
-
-def tolerance_of(name: str, probed: Signal) -> float:
-    """What rounding explains."""
-    return max(_QUANTA.get(name, 0.0), 0.01 * scale_of(name, probed))
-
-
-def error_of(name: str, scraped: Signal, ages: FloatArray, truth: Signal, delay: float = 0.0) -> float:
+def _beyond_a_pass(delay: Delay | None) -> Delay | None:
     """
-    The mean distance from the device that rounding does not explain, if the values are so much later than their ages;
-    0 where it is as small as on a sound way, infinite where too few values fall into the watched time.
+    A delay that is certainly more than one pass explains.
+
+    Where all quantities are early, it is the energy counter that comes late, and their samples are as old as they say.
     """
-    known = np.isfinite(ages)
-    outside = beyond(scraped.values[known], truth, scraped.times_seconds[known] - ages[known] - delay)
-    seen = outside[np.isfinite(outside)]
-    if seen.size < max(_LEAST_STUCK, outside.size // 3):
-        return float("inf")
-    error = float(np.maximum(0.0, seen - tolerance_of(name, truth)).mean())
-    return error if error > _SOUND_RATIO * scale_of(name, truth) else 0.0
+    if delay is None:
+        return None
+    is_certain = delay.low_seconds > LEAST_DELAY_SECONDS or delay.high_seconds < -LEAST_DELAY_SECONDS
+    return delay if is_certain else None
 
 
-def own_delay(name: str, scraped: Signal, ages: FloatArray, truth: Signal) -> float:
-    """
-    By how much a quantity is later than the exporter's own reading of it; 0 where it is not, or where that explains
-    nothing.
-    """
-    present = error_of(name, scraped, ages, truth)
-    if present == 0.0 or not np.isfinite(present):
-        return 0.0
-    # by seconds first, then finer about the best
-    shifts = np.arange(-_DELAY_MAX_SECONDS / 3.0, _DELAY_MAX_SECONDS, 0.5)
-    best = float(shifts[int(np.argmin([error_of(name, scraped, ages, truth, float(each)) for each in shifts]))])
-    finer = np.arange(best - 0.5, best + 0.5 + _DELAY_STEP_SECONDS / 2, _DELAY_STEP_SECONDS)
-    errors = np.array([error_of(name, scraped, ages, truth, float(each)) for each in finer])
-    likely = finer[errors == errors.min()]
-    return float(likely[likely.size // 2]) if errors.min() < _EXPLAINED * present else 0.0
-
-
-def _part(signal: Signal, chosen: BoolArray) -> Signal:
-    return Signal(times_seconds=signal.times_seconds[chosen], values=signal.values[chosen], is_polled=False)
-
-
-def _stuck(name: str, scraped: Signal, ages: FloatArray, truth: Signal) -> tuple[float, BoolArray, int]:
-    """The longest time a value stood while the device moved away from it, the samples of such times, how many."""
+def _stuck(name: str, scraped: Signal, ages: FloatArray, truth: Signal) -> tuple[float, BoolArray]:
+    """The longest time a value stood while the device moved away from it, and the samples of such times."""
     tolerance = tolerance_of(name, truth)
     at = scraped.times_seconds - ages
     outside = beyond(scraped.values, truth, at)
     is_off = np.where(np.isfinite(outside), outside > 3.0 * tolerance, False)
     true = nearest(truth, at)
     is_stuck = np.zeros(scraped.values.shape, dtype=bool)
-    longest, count = 0.0, 0
+    longest = 0.0
     for start, end in runs(scraped.values):
         off = np.flatnonzero(is_off[start:end])
         if off.size < _LEAST_STUCK or float(np.nanmax(true[start:end]) - np.nanmin(true[start:end])) <= 5.0 * tolerance:
             continue
         is_stuck[start:end] = True
-        count += 1
         longest = max(longest, float(scraped.times_seconds[start + off[-1]] - scraped.times_seconds[start]))
-    return longest, is_stuck, count
+    return longest, is_stuck

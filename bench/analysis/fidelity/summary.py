@@ -15,6 +15,7 @@ from bench.analysis.fidelity.advised import advised
 from bench.analysis.fidelity.age import CollectInterval, lag, staleness
 from bench.analysis.fidelity.agreement import Agreement, aligned, interval_means, nearest, regress, unaligned
 from bench.analysis.fidelity.clocks import node_shifts
+from bench.analysis.fidelity.comparing import COMPARED, excess_ratios, scale_of
 from bench.analysis.fidelity.devices import (
     BUSY,
     ENERGY,
@@ -32,7 +33,7 @@ from bench.analysis.fidelity.devices import (
 from bench.analysis.fidelity.naming import of_naming, of_series, of_sharing
 from bench.analysis.fidelity.passes import Passes, find_passes
 from bench.analysis.fidelity.responding import of_response
-from bench.analysis.fidelity.screening import COMPARED, Screened, beyond, scale_of, screen, tolerance_of
+from bench.analysis.fidelity.screening import Screened, screen
 from bench.analysis.fidelity.told import absent, told
 from bench.analysis.fidelity.view import view_readings
 from bench.analysis.intervals import block_bootstrap_interval, wilson_interval
@@ -166,7 +167,7 @@ def _of_memory(device: Device, screened: dict[str, Screened]) -> Iterator[Readin
     total = device.memory_total_bytes
     there = [each for each in parts if each is not None and each.values.size]
     is_clean = all(
-        not each.sentinels_total and each.factor in (None, 1.0) and not each.frozen_seconds and not each.delay_seconds
+        not each.sentinels_total and each.factor in (None, 1.0) and not each.frozen_seconds and each.delay is None
         for each in there
     )
     if total is None or len(there) < 3 or not is_clean:
@@ -249,10 +250,14 @@ def _of_agreement(device: Device, found: Screened) -> Iterator[Reading]:
     sound, ages = found.sound, found.sound_ages
     yield from _errors("aligned", aligned(sound, probed, ages), device.uuid, found.name, scale=scale)
     yield from _errors("unaligned", unaligned(sound, probed), device.uuid, found.name, scale=scale)
-    outside = beyond(sound.values, probed, sound.times_seconds - ages)
-    excess = np.maximum(0.0, outside[np.isfinite(outside)] - tolerance_of(found.name, probed)) / scale
+    excess = excess_ratios(found.name, sound.values, probed, sound.times_seconds - ages)
+    excess = excess[np.isfinite(excess)]
     if excess.size:
-        yield told("field_delay_seconds", (max(0.0, found.delay_seconds),), device.uuid, found.name)
+        late = found.delay
+        yield told("field_delay_seconds", (max(0.0, late.low_seconds) if late else 0.0,), device.uuid, found.name)
+        if late:
+            bounds = (late.low_seconds, late.seconds, late.high_seconds)
+            yield told("field_delay_interval_seconds", bounds, device.uuid, found.name)
         interval = block_bootstrap_interval(excess, seed=1) if excess.any() else None
         spread = (interval.low, interval.estimate, interval.high) if interval else (0.0, 0.0, 0.0)
         # the lower end: what may be chance is no finding
