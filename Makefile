@@ -36,7 +36,7 @@ demo: setup ## bring up the lab, load an inference server through its Gateway, w
 
 # The model is the one that the lab's ollama image carries; the intervals are those that the lab above was told.
 DEMO := model=lab-llama collect_interval_seconds=2 repeats=2 up_seconds=45 down_seconds=60 stabilization_seconds=8 \
-	idle_seconds=8 prompt_tokens=8 output_tokens=8 drain_seconds=2
+	idle_seconds=8 prompt_tokens=8 output_tokens=8
 
 .PHONY: check
 check: setup ## lint, format, types, import contracts

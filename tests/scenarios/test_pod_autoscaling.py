@@ -29,7 +29,7 @@ QUICK: Mapping[str, object] = {
     "prompt_tokens": 8,
     "output_tokens": 8,
     "ttft_slo_seconds": 2,
-    "drain_seconds": 1,
+    "drain_seconds": 4,
     "idle_seconds": 3,
     "calibration_seconds": 6,
     "collect_interval_seconds": 1,
@@ -38,6 +38,10 @@ QUICK: Mapping[str, object] = {
     "up_seconds": 13,
     "down_seconds": 15,
 }
+
+
+LONG_ENOUGH_TO_TELL: Mapping[str, object] = {"up_seconds": 20}
+"""A pod is silent when requests enough came in its time; the first seconds are the Gateway's, to learn of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,13 +68,17 @@ WRONG = {
         from_the_start=True,
     ),
     "pods become Ready without serving": Wrong(
-        found_by={"ready_pods_that_never_answered_total"}, faults={"ready-without-serving": {}}
+        found_by={"ready_pods_that_never_answered_total"},
+        faults={"ready-without-serving": {}},
+        parameters=LONG_ENOUGH_TO_TELL,
     ),
     "two pods are given one device": Wrong(
         found_by={"pods_that_share_a_device_total"}, faults={"two-pods-one-device": {}}
     ),
     "the Gateway does not route to the new pod": Wrong(
-        found_by={"ready_pods_that_never_answered_total"}, faults={"gateway-cut-off": {}}
+        found_by={"ready_pods_that_never_answered_total"},
+        faults={"gateway-cut-off": {}},
+        parameters=LONG_ENOUGH_TO_TELL,
     ),
 }
 

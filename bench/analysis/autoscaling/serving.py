@@ -2,16 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 import numpy as np
 
-from bench.analysis.autoscaling.view import View, absent, one
+from bench.analysis.autoscaling.view import GATEWAY_SECONDS, View, absent, one
 from bench.model.measurement import Reading
+
+LEAST_CHANCE: Final = 0.001
+"""Silence that is less likely than this is no chance."""
 
 
 def devices(view: View) -> Iterator[Reading]:
     """Pods without a device, and pairs of pods that had one device at a time."""
-    ready = {pod: seen["ready"] for pod, seen in view.moments.items() if "ready" in seen}
+    ready = [pod for pod, seen in view.moments.items() if "ready" in seen]
     if not ready:
         for name in ("pods_without_a_device_total", "pods_that_share_a_device_total"):
             yield absent(name, "no pod became Ready")
@@ -19,7 +23,7 @@ def devices(view: View) -> Iterator[Reading]:
     held: dict[str, set[str]] = defaultdict(set)
     for pod, uuid, _, _ in view.holdings:
         held[pod].add(uuid)
-    spans = {pod: (at, view.moments[pod].get("deleted", np.inf)) for pod, at in ready.items()}
+    spans = {pod: _served(view, pod) for pod in ready}
     shared = [
         (pod, other)
         for pod in spans
@@ -36,9 +40,7 @@ def _overlap(span: tuple[float, float], other: tuple[float, float]) -> bool:
 
 def answers(view: View) -> Iterator[Reading]:
     """Ready pods that never answered; requests that failed, and those that were late, of each step."""
-    ready = {pod for pod, seen in view.moments.items() if "ready" in seen}
-    silent = sorted(ready - view.answers.keys())
-    yield one("ready_pods_that_never_answered_total", float(len(silent)), {"pods": " ".join(silent)} if silent else {})
+    yield silence(view)
     for step in view.steps:
         failed = sum(each.values.size for each in view.measurements("request_failed_total", step.labels))
         yield one("requests_failed_total", float(failed), step.labels)
@@ -46,6 +48,42 @@ def answers(view: View) -> Iterator[Reading]:
         if waits:
             late = np.concatenate(waits) > view.rules.ttft_slo_seconds
             yield one("requests_late_ratio", float(late.mean()), step.labels)
+
+
+def silence(view: View) -> Reading:
+    """
+    How many Ready pods never answered although requests enough came while they served.
+
+    A pod that lived through few requests may have had none by chance; it is named as such and is not counted.
+    """
+    name = "ready_pods_that_never_answered_total"
+    ready = {pod for pod, seen in view.moments.items() if "ready" in seen}
+    quiet = sorted(ready - view.answers.keys())
+    silent = [pod for pod in quiet if chance_of_silence(view, pod) < LEAST_CHANCE]
+    undecided = [pod for pod in quiet if pod not in silent]
+    if not ready - set(undecided):
+        return absent(name, "no pod was Ready while requests enough came to tell")
+    labels = {"pods": silent, "too_few_requests_for": undecided}
+    return one(name, float(len(silent)), {key: " ".join(pods) for key, pods in labels.items() if pods})
+
+
+def chance_of_silence(view: View, pod: str) -> float:
+    """
+    How likely a pod that serves gets none of the requests that were sent in its time, were each sent to one of the
+    Ready pods at random: `(1 - 1 / pods) ** requests`. A Gateway that takes turns leaves none out for so long.
+    """
+    start, end = _served(view, pod)
+    since = start + GATEWAY_SECONDS
+    count = int(np.count_nonzero((view.sent_seconds >= since) & (view.sent_seconds < end)))
+    spans = [_served(view, other) for other, seen in view.moments.items() if "ready" in seen]
+    pods = sum(_overlap(span, (since, end)) for span in spans)
+    return float((1.0 - 1.0 / pods) ** count) if pods else 1.0
+
+
+def _served(view: View, pod: str) -> tuple[float, float]:
+    """From when until when a Ready pod is to get requests."""
+    seen = view.moments[pod]
+    return seen["ready"], seen.get("deleted", np.inf)
 
 
 def agreement(view: View) -> Iterator[Reading]:

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from bench.analysis.autoscaling.view import ENERGY, Step, View, absent, one, until
+from bench.analysis.autoscaling.view import ENERGY, GATEWAY_SECONDS, Step, View, absent, one, until
 from bench.analysis.hpa import Hpa
 from bench.analysis.signals import Signal
 from bench.analysis.stages import Expectation, Moment, Sighting, Stage, Timeline, find_guilty
@@ -16,8 +16,6 @@ from bench.model.measurement import Reading
 NEAR_SECONDS: Final = 1.0
 """What the API server, a controller, the scheduler and a container start may take on a busy cluster before they are
 named: kubernetes' own objective for a call on one object."""
-GATEWAY_SECONDS: Final = 5.0
-"""From a Ready pod to the first request that the Gateway sends it: some collect changes for two seconds and more."""
 STOP_SECONDS: Final = 3.0
 """For a server that is told to end, after it has drained."""
 FREE_SHARE: Final = 0.1

@@ -17,6 +17,8 @@ from bench.model.measurement import NO_LABELS, Absent, FloatArray, Measurement, 
 from bench.model.units import find_unit
 
 STATEMENT: Final = "bench.analysis.autoscaling of this scenario's readings"
+GATEWAY_SECONDS: Final = 5.0
+"""From a Ready pod to the first request that the Gateway sends it: some collect changes for two seconds and more."""
 ENERGY: Final = "ENERGY"
 """Part of the names of the exporter's energy counter, old and new."""
 
@@ -183,6 +185,13 @@ class View:
         for each in self.measurements("request_e2e_seconds"):
             ends[each.labels["backend"]].append(each.times_seconds + each.values)
         return {pod: np.sort(np.concatenate(parts)) for pod, parts in ends.items()}
+
+    @cached_property
+    def sent_seconds(self) -> FloatArray:
+        """When requests were sent, answered or not, in order."""
+        names = ("request_e2e_seconds", "request_failed_total")
+        times = [each.times_seconds for name in names for each in self.measurements(name)]
+        return np.sort(np.concatenate(times)) if times else np.empty(0)
 
     @cached_property
     def clocks(self) -> Mapping[str, float]:

@@ -108,6 +108,11 @@ def moment(pod: str, name: str, at: float) -> Measurement:
     return reading("pod_seen_seconds", [(at, at)], {"pod": pod, "moment": name})
 
 
+def answered_by_old(sent_seconds: Iterable[float]) -> Measurement:
+    labels = {"backend": "old", "step": "1", "direction": "up"}
+    return reading("request_e2e_seconds", [(at, 0.2) for at in sent_seconds], labels)
+
+
 def held(pod: str, uuid: str) -> Measurement:
     return reading("device_held_total", [(90.0, 1.0)], {"pod": pod, "uuid": uuid})
 
@@ -185,11 +190,33 @@ def test_a_device_that_one_pod_leaves_before_the_next_takes_it_is_not_shared() -
 
 
 def test_a_pod_that_is_ready_and_never_answers_is_found() -> None:
-    only_old = reading("request_e2e_seconds", [(101.0, 0.2)], {"backend": "old", "step": "1", "direction": "up"})
+    derived = list(derive(sound(request_e2e_seconds=answered_by_old([STEP + 0.5 * k for k in range(60)])), RULES))
 
-    derived = derive(sound(request_e2e_seconds=only_old), RULES)
+    assert value_of(derived, "ready_pods_that_never_answered_total", pods="new") == 1.0
 
-    assert value_of(derived, "ready_pods_that_never_answered_total") == 1.0
+
+def test_a_pod_in_whose_time_few_requests_came_is_named_and_not_counted() -> None:
+    before_it_and_three = [STEP + 0.2 * k for k in range(30)] + [115.0, 116.0, 117.0]
+
+    derived = list(derive(sound(request_e2e_seconds=answered_by_old(before_it_and_three)), RULES))
+
+    assert value_of(derived, "ready_pods_that_never_answered_total", too_few_requests_for="new") == 0.0
+
+
+def test_requests_that_failed_count_as_those_that_a_silent_pod_was_sent() -> None:
+    lost = reading("request_failed_total", [(112.0 + 0.5 * k, 1.0) for k in range(20)], {"error": "status"})
+
+    derived = list(derive(sound(request_e2e_seconds=answered_by_old([101.0]), request_failed_total=lost), RULES))
+
+    assert value_of(derived, "ready_pods_that_never_answered_total", pods="new") == 1.0
+
+
+def test_whether_pods_answer_is_not_known_where_no_request_came() -> None:
+    (found,) = find_readings(
+        list(derive(sound(request_e2e_seconds=None), RULES)), "ready_pods_that_never_answered_total"
+    )
+
+    assert isinstance(found, Absent)
 
 
 def test_a_metric_in_another_unit_shows_in_the_ratio() -> None:
