@@ -2,8 +2,9 @@
 
 import contextlib
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import groupby
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -88,12 +89,13 @@ class Sandbox:
         """
         Remove all that is left, the last first. What lies in a namespace of ours goes with the namespace.
 
+        Namespaces that follow each other go together: Kubernetes lets each of them rest for 5 s before it empties it.
         A user who interrupts this is told what stays: the rest is in `left` and in the journal.
         """
         try:
             with interruption.cleaning():
-                for ref in () if interruption.is_given_up() else self._own():
-                    self.remove(ref)
+                for refs in () if interruption.is_given_up() else self._own_together():
+                    self.remove(*refs)
         except KeyboardInterrupt:
             if not interruption.is_asked():
                 raise
@@ -104,15 +106,25 @@ class Sandbox:
 
     def _own(self) -> tuple[Ref, ...]:
         """What is there, without what goes with its namespace; the last that was created comes first."""
-        namespaces = {ref.name for ref in self._created if ref.kind == "Namespace"}
+        namespaces = {ref.name for ref in self._created if _is_namespace(ref)}
         return tuple(ref for ref in reversed(self._created) if ref.namespace not in namespaces)
 
+    def _own_together(self) -> Iterator[tuple[Ref, ...]]:
+        """The same, by what may be asked to go at once."""
+        for are_namespaces, group in groupby(self._own(), key=_is_namespace):
+            refs = tuple(group)
+            yield from (refs,) if are_namespaces else ((ref,) for ref in refs)
+
     def _forget(self, gone: Ref) -> None:
-        within = [ref for ref in self._created if gone.kind == "Namespace" and ref.namespace == gone.name]
+        within = [ref for ref in self._created if _is_namespace(gone) and ref.namespace == gone.name]
         for ref in (*within, gone):
             self.journal.removed(ref)
             if ref in self._created:
                 self._created.remove(ref)
+
+
+def _is_namespace(ref: Ref) -> bool:
+    return ref.kind == "Namespace"
 
 
 def remove(cluster: Cluster, ref: Ref, *, run_id: str) -> Leftover | None:

@@ -43,6 +43,8 @@ class FakeApi:
         """Watches from an older version are answered with 410."""
         self.holds: set[str] = set()
         """Objects that do not go when they are deleted."""
+        self.goes_after: dict[str, str] = {}
+        """Object → another; when it is deleted it stays until that one is gone."""
         self.denied: set[str] = set()
         """Methods for which this user has no right."""
         self.lacking: set[tuple[str, str]] = set()
@@ -66,12 +68,14 @@ class FakeApi:
 
     def remove(self, path: str) -> None:
         with self.changed:
-            if path in self.holds:
+            if path in self.holds or self.goes_after.get(path) in self.objects:
                 return
             self.version += 1
             gone = self.objects.pop(path)
             self.events.append((self.version, "DELETED", gone))
             self.changed.notify_all()
+            for other in [each for each, first in self.goes_after.items() if first == path and each in self.objects]:
+                self.remove(other)
 
     def forget(self) -> None:
         """As after a compaction of etcd."""

@@ -168,6 +168,20 @@ def test_leaving_the_sandbox_removes_what_it_created(api: FakeApi, cluster: Clus
     assert leftovers(journal.path) == ()
 
 
+@pytest.mark.timeout(10)
+def test_all_namespaces_are_asked_to_go_before_the_first_is_waited_for(
+    api: FakeApi, cluster: Cluster, journal: Journal
+) -> None:
+    api.goes_after["/api/v1/namespaces/second"] = "/api/v1/namespaces/first"
+
+    with Sandbox(cluster=cluster, journal=journal, run_id="r1") as sandbox:
+        sandbox.namespace("first")
+        sandbox.namespace("second")
+
+    assert sandbox.left == []
+    assert leftovers(journal.path) == ()
+
+
 def test_an_object_that_was_there_before_is_not_taken_for_ours(
     api: FakeApi, cluster: Cluster, journal: Journal
 ) -> None:
