@@ -1,46 +1,32 @@
 """
-The scenario passes on a sound lab; and with one leak in it, it fails by the check that is meant for that leak.
+The scenario passes on a sound lab; and with leaks in it, it fails by the checks that are meant for these leaks.
 
-One lab for all of it: its pods run for a fraction of a second.
+Leaks that could not be taken for each other share one run; `make bench-isolation` plants each of them alone.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
-from bench.evidence.judging import Judgement
 from bench.lab.faults.planting import planted
 from bench.model.verdict import Verdict
 from tests.lab.running import RunningLab, running_lab, unique_name
-from tests.scenarios.trying import failed, judged, made, rig_on
+from tests.scenarios.leaks import ALL, LAB, LEAKS, LOOKS, tried
+from tests.scenarios.trying import failed
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
 
-SCENARIO = "secure-accelerator-access"
-LAB = ("--nodes", "1", "--gpus", "4", "--allocation", "both")
-LOOKS = "control,none,pair,second-container,bypass,residue"
-QUICK: Mapping[str, object] = {
-    "parts": LOOKS,
-    "repeats": 1,
-    "hold_seconds": 1.5,
-    "memory_bytes": 16 << 20,
-    "window_seconds": 1,
-    "burn_image": "gpu-bench:0.1.0",
-    "pod_seconds": 60,
+TOGETHER = {
+    "around the allocation": ("visible-devices-honoured", "second-container-leak", "pod-security-off"),
+    "between holders": ("foreign-device-opens", "claim-ignored", "memory-not-scrubbed", "neighbours-slow"),
+    "beside what was counted": ("device-leaked", "two-pods-one-device"),
 }
-
-LEAKS: Mapping[str, tuple[str, Mapping[str, object]]] = {
-    "device-leaked": ("seen_without_request_total", {}),
-    "visible-devices-honoured": ("devices_seen_by_bypass_total", {}),
-    "foreign-device-opens": ("foreign_devices_reached_total", {}),
-    "second-container-leak": ("seen_by_second_container_total", {}),
-    "two-pods-one-device": ("holders_beyond_shares_total", {"allocation": "device-plugin"}),
-    "claim-ignored": ("seen_other_than_allocated_total", {}),
-    "memory-not-scrubbed": ("marks_of_earlier_owners_total", {}),
-    "pod-security-off": ("host_path_devices_admitted_total", {}),
-    "neighbours-slow": ("slowdown_at_least_ratio", {"parts": "interference"}),
+PARTS = {
+    "around the allocation": LOOKS,
+    "between holders": f"{LOOKS},interference",
+    "beside what was counted": "control,none,pair,seed",
 }
-"""Fault → the measurement of the one check that is to find it, and parameters."""
 
 
 @pytest.fixture(scope="module")
@@ -49,31 +35,26 @@ def lab() -> Iterator[RunningLab]:
         yield running
 
 
-def tried(lab: RunningLab, run_id: str, **parameters: object) -> Judgement:
-    scenario = made(SCENARIO, **{**QUICK, **parameters})
-    with rig_on(lab.name, run_id) as rig:
-        return judged(scenario, list(scenario.run(rig)))
-
-
 def test_a_sound_lab_has_no_finding(lab: RunningLab) -> None:
-    judgement = tried(lab, "sound", parts=f"{LOOKS},interference,seed", repeats=2)
+    judgement = tried(lab, "sound", parts=ALL)
 
     assert [(each.claim, each.reason) for each in judgement.checks if each.verdict is not Verdict.PASS] == []
     assert len(judgement.checks) == 13
 
 
-@pytest.mark.parametrize("fault", LEAKS)
-def test_each_leak_is_found_by_its_own_check(lab: RunningLab, fault: str) -> None:
-    measurement, parameters = LEAKS[fault]
+@pytest.mark.parametrize("where", TOGETHER)
+def test_each_leak_is_found_by_its_own_check(lab: RunningLab, where: str) -> None:
+    leaks = [LEAKS[name] for name in TOGETHER[where]]
+    ways = {leak.allocation for leak in leaks if leak.allocation}
 
-    with planted(lab.name, fault):
-        judgement = tried(lab, fault, **parameters)
+    with ExitStack() as faults:
+        for name in TOGETHER[where]:
+            faults.enter_context(planted(lab.name, name))
+        judgement = tried(lab, where.partition(" ")[0], parts=PARTS[where], allocation=min(ways, default="auto"))
 
-    assert failed(judgement) == {measurement}
+    asked = {check.measurement for check in judgement.checks}
+    assert failed(judgement) == {name for leak in leaks for name in leak.found_by} & asked
 
 
-def test_a_device_that_leaks_computes_for_the_pod_that_asked_for_none(lab: RunningLab) -> None:
-    with planted(lab.name, "device-leaked"):
-        judgement = tried(lab, "seed", parts="seed")
-
-    assert failed(judgement) == {"nbody_results_without_request_total"}
+def test_no_leak_is_left_out() -> None:
+    assert sorted(name for names in TOGETHER.values() for name in names) == sorted(LEAKS)
