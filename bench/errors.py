@@ -31,7 +31,10 @@ Every exception that the bench raises on purpose.
 A message says the fact, the place, and the next step. A library's exception is the cause (``raise … from error``).
 """
 
-from typing import ClassVar
+import errno
+from typing import ClassVar, Final, TypeGuard
+
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class BenchError(Exception):
@@ -94,6 +97,11 @@ class MissingTools(CannotRun):
 
 class NoSpace(CannotRun):
     """The disk has too little room for what was asked."""
+
+
+def is_disk_full(error: BaseException) -> TypeGuard[OSError]:
+    """Whether it was for want of room that something could not be written."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 class Unreachable(CannotRun):

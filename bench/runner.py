@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from bench import interruption
-from bench.errors import BenchError, NoSpace
+from bench.errors import BenchError, NoSpace, is_disk_full
 from bench.evidence.judging import Judgement, judge
 from bench.evidence.store import RunStore, ScenarioStore
 from bench.model.evidence import Outcome, Plan, Step, run_verdict
@@ -48,6 +48,7 @@ class RunRig(Protocol):
 
 
 RigFactory = Callable[[Step, ScenarioStore], AbstractContextManager[Any]]
+_Opening = Callable[[], AbstractContextManager[Any]]
 
 
 @dataclass(slots=True)
@@ -68,11 +69,11 @@ class Runner:
 
     def execute(self, plan: Plan) -> Iterator[Outcome]:
         """
-        The outcome of each step as it ends. An interruption ends the run with the step under way, whose outcome is
-        incomplete: what was measured is kept by then, and what was created is removed or told.
+        The outcome of each step as it ends. An interruption or a full disk ends the run with the step under way, whose
+        outcome is incomplete: what was measured is kept by then, and what was created is removed or told.
 
         Raises:
-            NoSpace: the disk is full; the outcomes so far are kept.
+            NoSpace: the disk is so full that not even the outcome can be written; those so far are kept.
 
         """
         for number, step in enumerate(plan.steps, start=1):
@@ -80,7 +81,7 @@ class Runner:
             outcome = self._run(step) if step.can_run else self._skip(step)
             self.narrator.step_ended(outcome)
             yield outcome
-            if self.is_interrupted:
+            if self.is_interrupted or self.store.is_cut_short:
                 return
 
     def _skip(self, step: Step) -> Outcome:
@@ -96,7 +97,7 @@ class Runner:
         attempt = _Attempt(step, self.narrator)
         with self.store.scenario(step.scenario) as kept:
             try:
-                attempt.make(scenario, self.rig_of(step, kept), kept)
+                attempt.make(scenario, lambda: self.rig_of(step, kept), kept)
             except KeyboardInterrupt:
                 self._was_broken_off = True
                 attempt.break_off()
@@ -119,19 +120,20 @@ class _Attempt:
         self._step = step
         self._narrator = narrator
 
-    def make(self, scenario: Scenario, opening: AbstractContextManager[Any], kept: ScenarioStore) -> None:
+    def make(self, scenario: Scenario, opening: _Opening, kept: ScenarioStore) -> None:
         try:
             self._make(scenario, opening, kept)
         except BenchError as error:
             self._fail(str(error))
         except Exception as error:  # the one place: whatever a scenario raises must not take the run down
             log.debug("%s broke", self._step.scenario, exc_info=True)
-            self._fail(f"the bench broke: {type(error).__name__}: {error}")
+            broke = f"the bench broke: {type(error).__name__}: {error}"
+            self._fail(kept.no_room(error) if is_disk_full(error) else broke)
 
-    def _make(self, scenario: Scenario, opening: AbstractContextManager[Any], kept: ScenarioStore) -> None:
+    def _make(self, scenario: Scenario, opening: _Opening, kept: ScenarioStore) -> None:
         rig: RunRig | None = None
         try:
-            with opening as rig:
+            with opening() as rig:
                 for reading in scenario.run(rig):
                     kept.append(reading)
                     self.readings.append(reading)

@@ -6,7 +6,7 @@ import traceback
 from types import TracebackType
 
 from bench.cli import _verbs
-from bench.errors import BenchBroke, BenchError
+from bench.errors import BenchBroke, BenchError, NoSpace, is_disk_full
 
 INTERRUPTED = 130
 
@@ -16,7 +16,8 @@ def main(argv: list[str] | None = None) -> int:
     sys.excepthook = _tell_our_fault
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        return _verbs.run(_verbs.Tree(program="bench", package=__name__), arguments)
+        status = _verbs.run(_verbs.Tree(program="bench", package=__name__), arguments)
+        sys.stdout.flush()  # what cannot be written is to be told here, and not at the exit
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return error.exit_code
@@ -25,8 +26,21 @@ def main(argv: list[str] | None = None) -> int:
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output has enough. What is still buffered must not fail again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go_of_output()
         return 0
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        where = error.filename or "standard output"
+        print(f"bench: no room to write to {where}: {error.strerror}. Make room, and run again.", file=sys.stderr)
+        _let_go_of_output()
+        return NoSpace.exit_code
+    else:
+        return status
+
+
+def _let_go_of_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _tell_our_fault(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

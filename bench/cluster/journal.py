@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self, TextIO
+from typing import IO, Any, Final, Self
 
 from bench.cluster.objects import Ref
-from bench.errors import RunGoesOn
+from bench.errors import RunGoesOn, is_disk_full
 
 INTENDED: Final = "intended"
 REMOVED: Final = "removed"
@@ -22,14 +22,14 @@ REMOVED: Final = "removed"
 
 class Journal:
     """
-    Appends to one journal; each line is on disk when the call returns. Raises `OSError` where it cannot be.
+    Appends to one journal; each line is on disk when the call returns.
 
     Whoever holds it is at work: nobody else can open it as long as that process lives (`RunGoesOn`).
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = path.open("a+", encoding="utf-8")
+        self._file = path.open("a+b", buffering=0)
         try:
             _lock(self._file, path)
         except RunGoesOn:
@@ -47,26 +47,46 @@ class Journal:
         self._file.close()
 
     def intend(self, ref: Ref) -> None:
-        """To be called before the object is created."""
+        """
+        To be called before the object is created.
+
+        Raises:
+            OSError: it cannot be written, so that the object must not be created.
+
+        """
         self._append(INTENDED, ref)
 
     def removed(self, ref: Ref) -> None:
-        """To be called when the object is known to be gone."""
-        self._append(REMOVED, ref)
+        """
+        To be called when the object is known to be gone.
+
+        On a full disk nothing is noted: the journal names too much then, and whoever reads it looks for each object.
+        """
+        try:
+            self._append(REMOVED, ref)
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
 
     def _drop_torn_line(self) -> None:
         """What a crash cut off would swallow the next line."""
         self._file.seek(0)
         text = self._file.read()
-        self._file.truncate(len(text[: text.rfind("\n") + 1].encode()))
+        self._file.truncate(text.rfind(b"\n") + 1)
 
     def _append(self, event: str, ref: Ref) -> None:
-        self._file.write(json.dumps({"event": event, **asdict(ref)}) + "\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = (json.dumps({"event": event, **asdict(ref)}) + "\n").encode()
+        before = os.fstat(self._file.fileno()).st_size
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except OSError:
+            self._file.truncate(before)  # half a line would swallow the next
+            raise
 
 
-def _lock(file: TextIO, path: Path) -> None:
+def _lock(file: IO[Any], path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

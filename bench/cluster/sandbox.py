@@ -58,7 +58,7 @@ class Sandbox:
     def create(self, manifest: Mapping[str, Any]) -> Object:
         """Create one object, labelled (its pods too), named on disk before. Raises `Conflict` when it is there."""
         ref = Ref.of(manifest)
-        self.journal.intend(ref)
+        self.journal.intend(ref)  # where that is not possible, nothing is created
         # Before it is created: an interruption or a broken connection may come when the server has it already.
         self._created.append(ref)
         try:

@@ -13,7 +13,6 @@ A run counts as incomplete from its first byte to its last, so that nothing has 
 Some room is kept aside at the start: on a full disk it is given up, and what was measured still gets its outcome.
 """
 
-import errno
 import hashlib
 import json
 import os
@@ -25,7 +24,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
-from bench.errors import BadEvidence, NoSpace, WrongUsage
+from bench.errors import BadEvidence, NoSpace, WrongUsage, is_disk_full
 from bench.evidence.lines import LineWriter
 from bench.model.codec import to_json
 from bench.model.evidence import Artifact, Outcome, RunRecord
@@ -40,7 +39,6 @@ _RESERVE_FILE: Final = ".reserve"
 
 # Room for run.json, SHA256SUMS and the outcomes of every scenario, each some tens of kilobytes.
 _RESERVE_BYTES: Final = 1 << 20
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _RUN_ID: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _FILE_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
@@ -75,6 +73,19 @@ class ScenarioStore:
             self._lines.append(reading)
         except OSError as error:
             self._run.give_up_reserve(error)
+
+    def no_room(self, error: OSError) -> str:
+        """
+        What a full disk means for the run, in a sentence, whatever it was that could not be written.
+
+        Raises:
+            OSError: `error`, where it is something else.
+
+        """
+        try:
+            self._run.give_up_reserve(error)
+        except NoSpace as told:
+            return str(told)
 
     def keep_object(self, name: str, text: str, title: str) -> Artifact:
         """
@@ -127,7 +138,7 @@ class RunStore:
         Make the folder of a new run under `root` and write its record, incomplete.
 
         Raises:
-            WrongUsage: the id is none, or a run of that id is there already.
+            WrongUsage: the id is none, a run of that id is there already, or `root` cannot be written.
             NoSpace: there is no room to begin.
 
         """
@@ -140,7 +151,13 @@ class RunStore:
             _reserve(store.folder / _RESERVE_FILE)
             store.write_document(store.folder / RUN_FILE, to_json(store._record))
         except FileExistsError as error:
+            if root.is_file():
+                raise WrongUsage(f"{root} is a file. Name a folder with --results.") from error
             raise WrongUsage(f"{store.folder} is there already; a run is never written over.") from error
+        except (PermissionError, NotADirectoryError) as error:
+            raise WrongUsage(
+                f"No run can be kept in {root}: {error.strerror}. Name another folder with --results."
+            ) from error
         except OSError as error:
             store.give_up_reserve(error)
         return store
@@ -170,7 +187,7 @@ class RunStore:
         (self.folder / _RESERVE_FILE).unlink(missing_ok=True)
         self.write_document(self.folder / RUN_FILE, to_json(final))
         lines = [f"{digest}  {name}\n" for name, digest in checksums(self.folder)]
-        _write_atomically(self.folder / SUMS_FILE, "".join(lines).encode())
+        self._write_without_reserve(self.folder / SUMS_FILE, "".join(lines).encode())
         return final
 
     def give_up_reserve(self, error: OSError) -> NoReturn:
@@ -182,7 +199,7 @@ class RunStore:
             OSError: `error`, where it is something else.
 
         """
-        if error.errno not in _NO_ROOM:
+        if not is_disk_full(error):
             raise error
         (self.folder / _RESERVE_FILE).unlink(missing_ok=True)
         self.cut_short_by = f"the disk was full ({error.strerror}): what follows was not kept"
@@ -192,15 +209,27 @@ class RunStore:
         ) from error
 
     def write_document(self, path: Path, document: Any) -> None:
-        """Write JSON so that the file is whole or not there; gives the reserve up if that makes the room."""
+        """
+        Write JSON so that the file is whole or not there; gives the reserve up if that makes the room.
+
+        Raises:
+            NoSpace: it does not.
+
+        """
         data = (json.dumps(document, indent=1, allow_nan=False) + "\n").encode()
         try:
             _write_atomically(path, data)
         except OSError as error:
-            if error.errno not in _NO_ROOM or not (self.folder / _RESERVE_FILE).exists():
-                raise
+            if not is_disk_full(error) or not (self.folder / _RESERVE_FILE).exists():
+                self.give_up_reserve(error)
             (self.folder / _RESERVE_FILE).unlink()
+            self._write_without_reserve(path, data)
+
+    def _write_without_reserve(self, path: Path, data: bytes) -> None:
+        try:
             _write_atomically(path, data)
+        except OSError as error:
+            self.give_up_reserve(error)
 
 
 def checksums(folder: Path) -> Iterator[tuple[str, str]]:

@@ -5,11 +5,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bench.errors import BenchBroke
 from bench.model.measurement import Measurement, Reading, Source
 from bench.model.units import Unit
+
+_ROOM_BYTES: Final = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +68,22 @@ class LoadFiles:
         try:
             summary: Mapping[str, Any] = json.loads(self.summary.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
+            self._require_room()
             told = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             last = told[-1] if told else "nothing"
             raise BenchBroke(
                 f"The load generator wrote no result ({error}); it said: {last}. See {self.log}."
             ) from error
         return summary
+
+    def _require_room(self) -> None:
+        """Raises `OSError` where nothing can be written: the generator could not either, and could not even say so."""
+        probe = self.folder / "room"
+        try:
+            with probe.open("wb") as file:
+                file.write(bytes(_ROOM_BYTES))
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,3 +98,20 @@ def test_an_unexpected_exception_is_the_benchs_fault_and_exits_with_4(tmp_path: 
     assert done.returncode == 4
     assert "ZeroDivisionError" in done.stderr
     assert "fault of the bench" in done.stderr
+
+
+def test_output_that_finds_no_room_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "speak.py").write_text("def add_arguments(parser): pass\ndef run(arguments): print('word'); return 0\n")
+    program = (
+        f"import bench.cli, sys; bench.cli.__path__.append({str(tmp_path)!r}); sys.exit(bench.cli.main(['speak']))"
+    )
+
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20, check=False
+        )
+
+    assert done.returncode == 3
+    assert done.stderr == (
+        "bench: no room to write to standard output: No space left on device. Make room, and run again.\n"
+    )

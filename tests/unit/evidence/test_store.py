@@ -251,3 +251,10 @@ def test_on_a_full_disk_what_was_measured_is_kept_and_marked_incomplete(tmp_path
 def test_no_room_to_begin_is_told_in_one_sentence(tmp_path):
     with pytest.raises(NoSpace, match="is full"):
         RunStore(tmp_path, RECORD).give_up_reserve(OSError(28, "No space left on device"))
+
+
+def test_a_folder_that_cannot_be_one_is_told_in_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(WrongUsage, match=r"/file is a file\. Name a folder"):
+        RunStore.create(tmp_path / "file", RECORD)
