@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from bench.analysis.autoscaling.looking import LOOK_AT
 from bench.analysis.autoscaling.reacting import FEWEST
 from bench.model.check import Basis, Check, Kind, Relation, Statistic
 
@@ -19,7 +20,7 @@ def checks(*, repeats: int) -> Iterator[Check]:
 def _check(claim: str, measurement: str, because: str, **more: Any) -> Check:
     """Of the last value, not above nothing, and our own basis, unless it is said otherwise."""
     told = {"statistic": Statistic.MAX, "relation": Relation.AT_MOST, "bound": 0.0, "basis": Basis.OURS, **more}
-    return Check(claim=claim, measurement=measurement, because=because, **told)
+    return Check(claim=claim, measurement=measurement, because=because, look_at=LOOK_AT[measurement], **told)
 
 
 def _metric_checks() -> Iterator[Check]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from bench.analysis.isolation.looking import LOOK_AT
 from bench.model.check import Basis, Check, Kind, Relation, Statistic
 
 _NOTHING: Final = (
@@ -82,6 +83,7 @@ def checks(parts: Sequence[str], *, slowdown_budget_ratio: float) -> Iterator[Ch
         yield Check(
             claim="a neighbour at work takes no more of a device's rate than the budget",
             measurement="slowdown_at_least_ratio",
+            look_at=LOOK_AT["slowdown_at_least_ratio"],
             statistic=Statistic.LAST,
             relation=Relation.AT_MOST,
             bound=slowdown_budget_ratio,
@@ -104,6 +106,7 @@ def _exactly(  # noqa: PLR0913  (what a check is made of)
         bound=bound,
         because=because,
         basis=basis,
+        look_at=LOOK_AT[measurement],
         labels={"pod": pod} if pod else {},
     )
 
@@ -112,6 +115,7 @@ def _seed_checks() -> Iterator[Check]:
     yield Check(
         claim="of three nbody pods and one free device, the first computes",
         measurement="nbody_results_total",
+        look_at=LOOK_AT["nbody_results_total"],
         statistic=Statistic.MAX,
         relation=Relation.AT_LEAST,
         bound=1.0,
