@@ -24,7 +24,7 @@ from tests.lab.asking import wait_until
 from tests.lab.running import RunningLab
 from workloads.ollama import BACKEND_HEADER, Ollama
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.measures]
 
 RATE: Final = 0.5
 """One request at a time: what waits inside of ollama is in none of its durations."""

@@ -15,6 +15,7 @@ from tests.unit.load.test_bad_input import kind  # noqa: F401 -- a fixture
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.measures
 @pytest.mark.timeout(60)
 def test_three_seconds_without_a_packet_are_failures_and_no_lateness(kind: EngineKind) -> None:  # noqa: F811
     own = ["unshare", "--net"] if os.getuid() == 0 else ["unshare", "--net", "--user", "--map-root-user"]

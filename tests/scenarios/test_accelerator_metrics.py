@@ -14,7 +14,7 @@ from bench.model.measurement import Measurement
 from tests.lab.asking import query, wait_until
 from tests.lab.running import RunningLab, bench, bring_up, unique_name
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.measures]
 
 SCENARIO = "accelerator-metrics"
 LAB = ("--gpus", "4", "--gpu-cores", "0.2", "--exporter-interval", "1", "--scrape-interval", "1")

@@ -15,7 +15,7 @@ from tests.lab.running import RunningLab, running_lab, unique_name
 from tests.scenarios.leaks import ALL, LAB, LEAKS, LOOKS, tried
 from tests.scenarios.trying import failed
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.measures, pytest.mark.timeout(300)]
 
 TOGETHER = {
     "around the allocation": ("visible-devices-honoured", "second-container-leak", "pod-security-off"),
