@@ -81,3 +81,8 @@ bench-load: setup ## measure the load generator against its gates; writes result
 bench-autoscaling: setup ## prove stages and reactions of autoscaling on a lab (18 minutes); writes results/bench-autoscaling
 	@$(BIN)/bench lab build
 	@$(BIN)/python -m tests.scenarios.bench_autoscaling
+
+.PHONY: bench-fidelity
+bench-fidelity: setup ## hold accelerator-metrics against a lab's own log (30 minutes); writes results/bench-fidelity
+	@$(BIN)/bench lab build
+	@$(BIN)/python -m tests.scenarios.bench_fidelity

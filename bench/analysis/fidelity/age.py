@@ -13,27 +13,56 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.analysis.fidelity.clockwork import steadied
 from bench.analysis.signals import Signal
 from bench.model.measurement import FloatArray
 
 # NVML renews the energy counter about every 100 ms; nothing finer can be told.
 RESOLUTION_SECONDS = 0.1
+_HALF_A_STEP_JOULES = 0.0005
 
 
-def sample_ages(probe: Signal, scraped: Signal) -> FloatArray:
+def sample_ages(probe: Signal, scraped: Signal, period_seconds: float | None = None) -> FloatArray:
     """
     Age of each scraped energy value in seconds; NaN where it lies outside what the probe saw.
 
-    A counter that stands still for several probes was read at any of them; the first is taken, when it rose.
+    The counter came to the value between two looks of the probe, and left it between two later ones: the exporter read
+    it between these, and the middle is taken. Where the exporter's period is known, its other passes tell more.
     """
-    if probe.times_seconds.size < 2:
-        return np.full(scraped.times_seconds.shape, np.nan)
-    rises = np.concatenate([[True], np.diff(probe.values) > 0])
-    # a device reset makes the counter fall; what follows is no inverse of the curve before
-    rises &= np.maximum.accumulate(probe.values) == probe.values
-    sampled = np.interp(scraped.values, probe.values[rises], probe.times_seconds[rises], left=np.nan, right=np.nan)
+    sampled, halves = _between_looks(probe, scraped)
+    known = np.flatnonzero(np.isfinite(sampled))
+    if period_seconds is not None and known.size:
+        is_new = np.concatenate([[True], np.diff(scraped.values[known]) != 0])
+        firsts = known[is_new]
+        passes = steadied(sampled[firsts], halves[firsts], period_seconds)
+        sampled[known] = passes[np.cumsum(is_new) - 1]
     ages: FloatArray = scraped.times_seconds - sampled
     return ages
+
+
+def _between_looks(probe: Signal, scraped: Signal) -> tuple[FloatArray, FloatArray]:
+    """
+    The middle of the time in which the counter showed each value, and how far the reading may be from it.
+
+    The value came between two looks and left between two later ones. Late looks of a busy node widen both gaps, to
+    either side alike.
+    """
+    times, values = _rising(probe)
+    if times.size < 2:
+        nothing = np.full(scraped.times_seconds.shape, np.nan)
+        return nothing, nothing
+    came = np.searchsorted(values, scraped.values - _HALF_A_STEP_JOULES)
+    left = np.searchsorted(values, scraped.values + _HALF_A_STEP_JOULES)
+    last = times.size - 1
+    looks = [times[np.clip(look, 0, last)] for look in (came - 1, came, left - 1, left)]
+    middle = np.where((left > 0) & (came <= last), np.mean(looks, axis=0), np.nan)
+    return middle, np.maximum(middle - looks[0], looks[3] - middle)
+
+
+def _rising(probe: Signal) -> tuple[FloatArray, FloatArray]:
+    """Without what follows a fall: a device that was reset tells no inverse of the curve before."""
+    kept = np.maximum.accumulate(probe.values) == probe.values if probe.values.size else np.empty(0, dtype=bool)
+    return probe.times_seconds[kept], probe.values[kept]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

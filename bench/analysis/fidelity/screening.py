@@ -118,7 +118,7 @@ def screen_energy(device: Device, collect: CollectInterval | None) -> Screened |
     if found is None or probed is None:
         return None
     signal, blanks, factor = found
-    ages = sample_ages(probed, signal)
+    ages = sample_ages(probed, signal, collect.seconds if collect is not None and collect.is_known else None)
     after_reset = np.concatenate([[False], np.logical_or.accumulate(np.diff(signal.values) < 0)])
     ages = np.where(after_reset[: ages.size], np.nan, ages)
     frozen, is_frozen = _standstill(signal, collect)

@@ -56,3 +56,31 @@ def play(generator, *, collect, scrape, seconds=1800.0, dwell=None, start=1_700_
         busy=Signal(times_seconds=start + scrapes, values=load.at(collected)),
         ages=scrapes - collected,
     )
+
+
+def late_now_and_then(generator, period, seconds):
+    """Moments a period apart on a busy node: some a little late, a few as much as two periods."""
+    count = int(seconds / period)
+    little = generator.exponential(0.01, count) * (generator.random(count) < 0.3)
+    much = generator.uniform(0.05, 0.2, count) * (generator.random(count) < 0.004)
+    times = np.cumsum(period + little + much)
+    return times[times < seconds]
+
+
+def play_busy_node(generator, *, collect, scrape, seconds):
+    """Energy alone, of a counter that is renewed late and a probe that looks late: probe, scraped, true ages."""
+    renewals = late_now_and_then(generator, RENEWAL, seconds) + generator.uniform(0.0, RENEWAL)
+    watts = 70.0 + 630.0 * (np.floor(renewals / (2.0 * max(collect, scrape))) % 2)
+    joules = np.cumsum(np.diff(renewals, prepend=0.0) * watts)
+
+    def energy(times):
+        return joules[np.clip(np.searchsorted(renewals, times, side="right") - 1, 0, joules.size - 1)]
+
+    looks = late_now_and_then(generator, 0.1, seconds) + generator.uniform(0.0, 0.1)
+    passes = generator.uniform(0.0, collect) + np.cumsum(
+        collect + generator.exponential(0.003, int(seconds / collect) + 1)
+    )
+    scrapes = np.arange(2.0 * collect + generator.uniform(0.0, scrape), seconds, scrape)
+    read = passes[np.searchsorted(passes, scrapes) - 1]
+    probe = Signal(times_seconds=looks, values=energy(looks))
+    return probe, Signal(times_seconds=scrapes, values=energy(read), is_polled=False), scrapes - read

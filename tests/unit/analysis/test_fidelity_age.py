@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from simulated_gpu import play
+from simulated_gpu import play, play_busy_node
 
 from bench.analysis.fidelity.age import collect_interval, lag, sample_ages, staleness
+from bench.analysis.fidelity.clockwork import steadied
 from bench.analysis.signals import Signal
 
 INTERVALS = [(30, 15), (15, 15), (5, 5), (1, 5)]
@@ -23,6 +24,28 @@ def test_the_energy_clock_tells_every_age_within_a_tenth_of_a_second(collect, sc
 
     assert np.isfinite(errors).all()
     assert np.abs(errors).max() <= 0.1 + 1e-6
+
+
+@pytest.mark.parametrize(("collect", "scrape", "seconds"), [(30, 15, 300), (15, 15, 300), (5, 5, 150), (1, 5, 150)])
+def test_looks_that_come_late_leave_every_age_within_a_tenth_of_a_second(collect, scrape, seconds):
+    """By the schedule of all passes; by its own looks alone some sample is further off."""
+    alone, together = [], []
+    for seed in range(60):
+        probe, scraped, true = play_busy_node(
+            np.random.default_rng(seed), collect=collect, scrape=scrape, seconds=seconds
+        )
+        alone.append(np.nanmax(np.abs(sample_ages(probe, scraped) - true)))
+        together.append(np.nanmax(np.abs(sample_ages(probe, scraped, float(collect)) - true)))
+
+    assert max(together) <= 0.1
+    assert np.median(together) < 0.7 * np.median(alone)
+
+
+def test_an_exporter_that_begins_anew_keeps_what_is_known_of_each_pass():
+    passes = np.concatenate([np.arange(6) * 5.0, 40.0 + 2.3 + np.arange(6) * 5.0])
+    halves = np.full(passes.size, 0.1)
+
+    assert np.abs(steadied(passes, halves, 5.0) - passes).max() <= 0.1
 
 
 def test_over_runs_of_random_phase_the_energy_clock_is_right_on_average():

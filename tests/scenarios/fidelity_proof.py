@@ -1,0 +1,220 @@
+"""
+The scenario `accelerator-metrics` on a lab, recorded once and judged as often as wanted.
+
+Faults are planted when all pods with work are busy. The lab's own log tells when each exporter really read its devices.
+"""
+
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from bench.analysis.fidelity.clocks import node_shifts
+from bench.analysis.fidelity.devices import by_device
+from bench.analysis.fidelity.passes import find_passes
+from bench.evidence.judging import Judgement
+from bench.lab.faults.planting import clear, plant
+from bench.model.measurement import FloatArray, Measurement, Reading
+from tests.lab.asking import query, wait_until
+from tests.lab.running import RunningLab
+from tests.scenarios.trying import judged, made, rig_on
+
+SCENARIO: Final = "accelerator-metrics"
+LAB: Final = ("--gpus", "4", "--gpu-cores", "0.2")
+"""Eight devices, at most six of them with work, half of the time: about one core."""
+START_SECONDS: Final = 90.0
+TRIED: Final[Mapping[str, object]] = {"duration_seconds": 30, "start_seconds": 60, "memory_bytes": 1 << 29}
+
+BUSY, POWER, MEMORY = "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_FB_USED"
+ENERGY, TEMPERATURE = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_GPU_TEMP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planting:
+    """A fault of one device, the check that is meant for it, and the quantity that the check is to name."""
+
+    fault: str
+    place: int
+    """Which of the devices with work, in the order of their pods."""
+    measurement: str
+    quantity: str = ""
+    arguments: Mapping[str, str]
+
+
+def _plantings() -> Iterator[Planting]:
+    frozen = {"field": BUSY}
+    yield Planting(
+        fault="series-frozen",
+        place=0,
+        measurement="frozen_seconds",
+        quantity="gpu_busy_time_ratio",
+        arguments=frozen,
+    )
+    late = {"field": POWER, "seconds": "6"}
+    yield Planting(
+        fault="delayed-series",
+        place=1,
+        measurement="field_delay_seconds",
+        quantity="gpu_power_watts",
+        arguments=late,
+    )
+    yield Planting(
+        fault="wrong-unit",
+        place=2,
+        measurement="unit_factor_ratio",
+        quantity="gpu_power_watts",
+        arguments={"field": POWER, "factor": "1000"},
+    )
+    yield Planting(
+        fault="sentinel-leaked",
+        place=3,
+        measurement="sentinels_total",
+        quantity="gpu_memory_used_bytes",
+        arguments={"field": MEMORY},
+    )
+    yield Planting(
+        fault="counter-reset",
+        place=2,
+        measurement="counter_resets_total",
+        quantity="gpu_energy_joules",
+        arguments={"field": ENERGY},
+    )
+    yield Planting(
+        fault="series-dropped",
+        place=3,
+        measurement="coverage_ratio",
+        quantity="gpu_temperature_celsius",
+        arguments={"field": TEMPERATURE},
+    )
+    yield Planting(fault="wrong-pod", place=4, measurement="wrong_pods_total", arguments={})
+    yield Planting(fault="missing-pod-label", place=5, measurement="missing_labels_total", arguments={})
+    yield Planting(fault="duplicated-series", place=0, measurement="duplicates_total", arguments={})
+
+
+PLANTINGS: Final = tuple(_plantings())
+"""Together in one run: no two of them are of one quantity of one device."""
+GHOST: Final = "ghosts_total"
+"""What finds the fault of the kubelet, which has no device."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """One run: what it read, what the lab logged meanwhile, and the devices with work."""
+
+    scenario: Any
+    readings: tuple[Reading, ...]
+    events: tuple[Mapping[str, Any], ...]
+    devices: tuple[str, ...]
+
+    def judged(self) -> Judgement:
+        return judged(self.scenario, list(self.readings))
+
+
+def record(
+    lab: RunningLab,
+    name: str,
+    *,
+    when_busy: Callable[[Sequence[str]], None] | None = None,
+    **settings: object,
+) -> Recording:
+    """One run; `when_busy` is given the devices with work, in the order of their pods, once all of them are held."""
+    scenario: Any = made(SCENARIO, **{**TRIED, **settings})
+    readings: list[Reading] = []
+    failures: list[BaseException] = []
+
+    def play() -> None:
+        try:
+            with rig_on(lab.name, name) as rig:
+                readings.extend(scenario.run(rig))
+        except BaseException as error:  # noqa: BLE001 - told in the thread that waits
+            failures.append(error)
+
+    player = threading.Thread(target=play, name=name)
+    player.start()
+    devices: Sequence[str] = ()
+    if when_busy is not None:
+        devices = wait_until(lambda: _at_work(lab, scenario.devices), within_seconds=START_SECONDS)
+        when_busy(devices)
+    player.join()
+    if failures:
+        raise failures[0]
+    events = tuple(json.loads(line) for line in lab.paths.truth.read_text(encoding="utf-8").splitlines())
+    return Recording(scenario=scenario, readings=tuple(readings), events=events, devices=tuple(devices))
+
+
+def _at_work(lab: RunningLab, count: int) -> list[str]:
+    """The devices that the pods with work are named at, once there are as many and one of them is full."""
+    series = query(lab, f'{BUSY}{{exported_pod=~"burn-.*"}}')
+    found = {each["metric"]["exported_pod"]: each["metric"]["UUID"] for each in series}
+    is_full = any(float(each["value"][1]) > 50.0 for each in series)
+    return [uuid for _, uuid in sorted(found.items())] if is_full and len(found) == count else []
+
+
+def record_faults(lab: RunningLab) -> Recording:
+    """All faults of the devices at once, and a kubelet that lists pods which ended."""
+
+    def plant_all(devices: Sequence[str]) -> None:
+        for each in PLANTINGS:
+            plant(lab.name, each.fault, {"device": devices[each.place], **each.arguments})
+        plant(lab.name, "ghost-pod", {})
+
+    try:
+        return record(lab, "fidelity-faults", when_busy=plant_all, devices=6)
+    finally:
+        clear(lab.name)
+
+
+def record_slow(lab: RunningLab) -> Recording:
+    """An exporter that collects six times less often than it says."""
+    plant(lab.name, "exporter-slow", {"factor": "6"})
+    try:
+        return record(lab, "fidelity-slow", devices=2, dwell_seconds=8.0)
+    finally:
+        clear(lab.name)
+
+
+def verdicts(judgement: Judgement, verdict: str) -> set[str]:
+    """The measurements of the checks with this verdict."""
+    return {check.measurement for check in judgement.checks if check.verdict == verdict}
+
+
+def blamed(judgement: Judgement, measurement: str) -> set[tuple[str, str]]:
+    """Device and quantity of each reading that keeps no bound."""
+    return {
+        (each.labels.get("uuid", ""), each.labels.get("quantity", ""))
+        for each in judgement.derived
+        if each.name == measurement and isinstance(each, Measurement) and _is_bad(each)
+    }
+
+
+def _is_bad(reading: Measurement) -> bool:
+    if reading.name == "unit_factor_ratio":
+        return float(reading.values[0]) != 1.0
+    if reading.name == "coverage_ratio":
+        return float(reading.values.max()) < 0.98
+    if reading.name == "field_delay_seconds":
+        return float(reading.values.max()) > 0.5
+    return float(reading.values.max()) > 0.0
+
+
+def age_errors_seconds(recording: Recording) -> FloatArray:
+    """The ages that were told, of all devices, less the true ones: to the middle of the pass that the lab logged."""
+    devices = by_device(recording.readings, node_shifts(recording.readings))
+    energies = find_passes(list(devices.values()), recording.readings).energies
+    errors = []
+    for uuid, energy in energies.items():
+        passes = [event for event in recording.events if _is_pass(event, devices[uuid].node)]
+        begun = np.array([event["began_utc_seconds"] for event in passes])
+        ended = np.array([event["ended_utc_seconds"] for event in passes])
+        last = np.searchsorted(ended, energy.times_seconds) - 1
+        known = (last >= 0) & np.isfinite(energy.ages_seconds)
+        true = energy.times_seconds - (begun + ended)[last] / 2.0
+        errors.append((energy.ages_seconds - true)[known])
+    return np.concatenate(errors)
+
+
+def _is_pass(event: Mapping[str, Any], node: str) -> bool:
+    return event["event"] == "exporter-refreshed" and event["node"] == node
