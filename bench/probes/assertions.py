@@ -174,17 +174,35 @@ def find_readings_of(signals: Sequence[Reading], uuid: str) -> list[Reading]:
 
 # Below this the renewals of the counter, ten a second, are too coarse for a bound of 10 %.
 _LONG_ENOUGH_SECONDS = 2.5
+# NVML tells power as a mean over up to a second, and energy at once.
+_LATE_SECONDS = 1.0
+_UNSTEADY_RATIO = 0.1
 
 
 def _energy_to_power(energy: Measurement, power: Reading | None) -> float | str:
+    """
+    Mean power by the counter to that by the readings, which tell of up to a second before.
+
+    By how much they are late is not known, and where the load changes it matters: of all ratios that are possible the
+    one nearest to 1 is told, so that a device is blamed for none of it.
+    """
     if not isinstance(power, Measurement):
         return power.reason if isinstance(power, Absent) else "power was not watched"
     elapsed = float(energy.times_seconds[-1] - energy.times_seconds[0])
     if elapsed < _LONG_ENOUGH_SECONDS:
         return f"watched for {elapsed:.1f} s only; {_LONG_ENOUGH_SECONDS:g} s are needed"
-    spans = np.diff(power.times_seconds)
-    mean_watts = float((power.values[:-1] * spans).sum() / spans.sum())
-    return float(energy.values[-1] - energy.values[0]) / elapsed / mean_watts if mean_watts else "no power was drawn"
+    start, end = float(energy.times_seconds[0]), float(energy.times_seconds[-1]) - _LATE_SECONDS
+    joules = float(np.interp(end, energy.times_seconds, energy.values)) - float(energy.values[0])
+    areas = np.concatenate([[0.0], np.cumsum(power.values[:-1] * np.diff(power.times_seconds))])
+    late = np.linspace(0.0, _LATE_SECONDS, 11)
+    drawn = np.interp(end + late, power.times_seconds, areas) - np.interp(start + late, power.times_seconds, areas)
+    if drawn.min() <= 0.0:
+        return "no power was drawn"
+    ratios = joules / drawn
+    if float(np.ptp(ratios)) > _UNSTEADY_RATIO:
+        first, last = float(power.values[0]), float(power.values[-1])
+        return f"power went from {first:.0f} W to {last:.0f} W; watch a load that is steady, or for longer"
+    return float(np.clip(1.0, ratios.min(), ratios.max()))
 
 
 def _deficit(current: Reading | None, most: float | str, *, is_loaded: bool) -> float | str:

@@ -39,13 +39,13 @@ LARGE_RUN: Final = ROOT / "tests" / "unit" / "evidence" / "large_run.py"
 SLOW: Final = "collect_interval_measured_to_configured_ratio"
 
 SOUND: Final[Mapping[str, tuple[float, float, float, tuple[int, ...]]]] = {
-    "sound-30-15": (30.0, 15.0, 150.0, (1,)),
-    "sound-15-15": (15.0, 15.0, 120.0, (2,)),
-    "sound-5-5": (5.0, 5.0, 60.0, (3,)),
-    "sound-1-5": (1.0, 5.0, 60.0, (4,)),
+    "sound-30-15": (30.0, 15.0, 120.0, (1,)),
+    "sound-15-15": (15.0, 15.0, 90.0, (2,)),
+    "sound-5-5": (5.0, 5.0, 45.0, (3,)),
+    "sound-1-5": (1.0, 5.0, 45.0, (4,)),
     "sound-1-1": (1.0, 1.0, 30.0, (5, 6, 7)),
-    "sound-2-3": (2.0, 3.0, 40.0, (8, 9)),
-    "sound-3-1": (3.0, 1.0, 40.0, (10,)),
+    "sound-2-3": (2.0, 3.0, 30.0, (8, 9)),
+    "sound-3-1": (3.0, 1.0, 30.0, (10,)),
 }
 """By piece the collect and the scrape interval, the length of the course, and the seeds of the runs."""
 

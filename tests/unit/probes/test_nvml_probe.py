@@ -83,7 +83,11 @@ def test_devices_that_share_a_name_are_found():
 
 def watched(*, watts, joules_per_second, seconds):
     times = np.arange(0.0, seconds, 0.1)
-    signals = {"gpu_power_watts": np.full(times.size, watts), "gpu_energy_joules": times * joules_per_second}
+    return signals_of(times, np.full(times.size, watts), times * joules_per_second)
+
+
+def signals_of(times, watts, joules):
+    signals = {"gpu_power_watts": watts, "gpu_energy_joules": joules}
     return [
         Measurement(
             name=name,
@@ -109,6 +113,29 @@ def test_energy_is_held_against_power_once_it_was_watched_for_long_enough():
     assert energy_verdict(watts=300.0, joules_per_second=260.0, seconds=3.0) is Verdict.FAIL
     assert energy_verdict(watts=300.0, joules_per_second=300.0, seconds=1.0) is Verdict.INCONCLUSIVE
     assert energy_verdict(watts=0.0, joules_per_second=300.0, seconds=3.0) is Verdict.INCONCLUSIVE
+
+
+def stepped(*, at, before, after, seconds):
+    """A load that changes at a time: power is told as the mean over the second before, energy at once."""
+    fine = np.arange(-20.0, seconds, 0.01)
+    true = np.where(fine < at, before, after)
+    joules = np.cumsum(true) * 0.01
+    told = (joules[100:] - joules[:-100]) / 1.0
+    times = np.arange(0.0, seconds, 0.1)
+    places = np.searchsorted(fine, times)
+    found = judge_devices(list(signal_readings("GPU-a", signals_of(times, told[places - 100], joules[places]), {})))
+    return next(each.verdict for each in found if each.measurement == "energy_to_power_ratio")
+
+
+@pytest.mark.parametrize("at", np.arange(-2.0, 20.0, 0.5))
+@pytest.mark.parametrize(("before", "after"), [(70.0, 700.0), (700.0, 70.0)])
+@pytest.mark.parametrize("seconds", [3.0, 20.0])
+def test_a_device_whose_load_changes_is_not_blamed_for_power_that_tells_of_the_past(at, before, after, seconds):
+    assert stepped(at=at, before=before, after=after, seconds=seconds) is not Verdict.FAIL
+
+
+def test_a_load_that_changes_early_in_a_long_watch_is_judged():
+    assert stepped(at=1.0, before=70.0, after=700.0, seconds=20.0) is Verdict.PASS
 
 
 def test_energy_that_falls_is_found():
