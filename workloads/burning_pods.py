@@ -24,12 +24,15 @@ class GpuBurn:
     """When the first step is due; who comes later leaves out what is over, so that pods keep step with each other."""
     image: str = "nvcr.io/nvidia/pytorch:25.08-py3"
     resource: str = "nvidia.com/gpu"
+    device_class: str = ""
+    """Ask for the device by a claim of this DeviceClass; empty: by the resource."""
 
     def manifests(self) -> list[dict[str, Any]]:
         """A ConfigMap with the program, and the Deployment that runs it."""
         labels = {"app.kubernetes.io/name": self.name}
         return [
             self.program(),
+            *self.claim_templates(),
             {
                 "apiVersion": "apps/v1",
                 "kind": "Deployment",
@@ -51,6 +54,20 @@ class GpuBurn:
             "data": {"gpu_burn.py": Path(gpu_burn.__file__).read_text(encoding="utf-8")},
         }
 
+    def claim_templates(self) -> list[dict[str, Any]]:
+        """What the pods' claims are made of: one template, or none where they ask by the resource."""
+        if not self.device_class:
+            return []
+        exactly = {"deviceClassName": self.device_class, "allocationMode": "ExactCount", "count": 1}
+        return [
+            {
+                "apiVersion": "resource.k8s.io/v1",
+                "kind": "ResourceClaimTemplate",
+                "metadata": {"name": self.name, "labels": {"app.kubernetes.io/name": self.name}},
+                "spec": {"spec": {"devices": {"requests": [{"name": "device", "exactly": exactly}]}}},
+            }
+        ]
+
     def pod_spec(self) -> dict[str, Any]:
         """A pod that runs the program on one device."""
         command = ["python3", "/workload/gpu_burn.py", f"--occupancy-ratio={self.occupancy_ratio:g}"]
@@ -63,11 +80,14 @@ class GpuBurn:
             "name": "burn",
             "image": self.image,
             "command": command,
-            "resources": {"limits": {self.resource: 1}},
+            "resources": {"claims": [{"name": "device"}]} if self.device_class else {"limits": {self.resource: 1}},
             "volumeMounts": [{"name": "program", "mountPath": "/workload", "readOnly": True}],
         }
-        return {
+        spec: dict[str, Any] = {
             "terminationGracePeriodSeconds": 5,
             "containers": [container],
             "volumes": [{"name": "program", "configMap": {"name": self.name}}],
         }
+        if self.device_class:
+            spec["resourceClaims"] = [{"name": "device", "resourceClaimTemplateName": self.name}]
+        return spec

@@ -69,12 +69,16 @@ class Excitation:
     begin_utc_seconds: float
     image: str
     resource: str = "nvidia.com/gpu"
+    device_class: str = ""
+    """Devices are claimed by this class, where it is told, instead of asked for by the resource."""
 
     def manifests(self) -> list[dict[str, Any]]:
-        """A ConfigMap with the program, and the pods."""
-        program = self._burn(self.steps[0]).program()
-        program["metadata"]["namespace"] = self.namespace
-        return [program, *self.pods()]
+        """A ConfigMap with the program, what claims are made of, and the pods."""
+        burn = self._burn(self.steps[0])
+        shared = [burn.program(), *burn.claim_templates()]
+        for each in shared:
+            each["metadata"]["namespace"] = self.namespace
+        return [*shared, *self.pods()]
 
     def pods(self) -> list[dict[str, Any]]:
         """The pods alone, in the order of their steps."""
@@ -100,4 +104,5 @@ class Excitation:
             begin_utc_seconds=self.begin_utc_seconds,
             image=self.image,
             resource=self.resource,
+            device_class=self.device_class,
         )

@@ -1,5 +1,6 @@
 """How far exported metrics are from the devices: age, agreement, coverage, attribution; one module a question."""
 
+from bench.analysis.fidelity.checks import checks
 from bench.analysis.fidelity.devices import HOLDING, scrape_interval_seconds
 from bench.analysis.fidelity.holders import holder_readings
 from bench.analysis.fidelity.looking import LOOK_AT
@@ -11,6 +12,7 @@ __all__ = [
     "LOOK_AT",
     "METRIC",
     "Settings",
+    "checks",
     "fidelity_readings",
     "holder_readings",
     "scrape_interval_seconds",

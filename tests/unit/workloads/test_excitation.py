@@ -48,6 +48,25 @@ def test_a_pod_is_told_its_steps_as_its_program_reads_them() -> None:
     assert told.begin_utc == 12.5
 
 
+def test_devices_of_claims_are_asked_for_by_one_template_and_not_by_the_resource() -> None:
+    played = Excitation(
+        name="burn",
+        namespace="ns",
+        steps=(course().steps(0), course().steps(1)),
+        begin_utc_seconds=0.0,
+        image="i",
+        device_class="gpu.nvidia.com",
+    )
+    (template,) = [each for each in played.manifests() if each["kind"] == "ResourceClaimTemplate"]
+
+    for pod in played.pods():
+        (claim,) = pod["spec"]["resourceClaims"]
+        (container,) = pod["spec"]["containers"]
+        assert claim["resourceClaimTemplateName"] == template["metadata"]["name"]
+        assert container["resources"] == {"claims": [{"name": claim["name"]}]}
+    assert template["metadata"]["namespace"] == "ns"
+
+
 def test_steps_that_are_over_are_left_out_and_each_of_the_others_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     backend = NumpyBackend(np, cores=1.0, device_bytes_per_byte=16)
     burning = Burning(backend, Products(backend, edge=16, occupancy_ratio=0.1), threading.Event())
