@@ -171,7 +171,7 @@ def record_slow(lab: RunningLab) -> Recording:
     """An exporter that collects six times less often than it says."""
     plant(lab.name, "exporter-slow", {"factor": "6"})
     try:
-        return record(lab, "fidelity-slow", devices=2, dwell_seconds=8.0)
+        return record(lab, "fidelity-slow", devices=2, dwell_seconds=8.0, duration_seconds=16)
     finally:
         clear(lab.name)
 

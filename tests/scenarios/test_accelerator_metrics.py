@@ -1,6 +1,12 @@
-"""The scenario `accelerator-metrics` passes on a sound lab, and names each planted fault by the check meant for it."""
+"""
+The scenario `accelerator-metrics` passes on a sound lab, and names each planted fault by the check meant for it.
 
-from collections.abc import Iterator
+Three recordings, on two labs at once: faults that could be each other's finding are not in one.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 
 import pytest
 
@@ -9,6 +15,7 @@ from tests.scenarios.fidelity_proof import (
     GHOST,
     LAB,
     PLANTINGS,
+    Recording,
     blamed,
     record,
     record_faults,
@@ -19,30 +26,47 @@ from tests.scenarios.fidelity_proof import (
 pytestmark = [pytest.mark.lab, pytest.mark.measures]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recordings:
+    """One of a sound lab, one with all faults of devices, one with an exporter that collects too seldom."""
+
+    sound: Recording
+    faults: Recording
+    slow: Recording
+
+
 @pytest.fixture(scope="module")
-def lab() -> Iterator[RunningLab]:
-    with running_lab(unique_name("fidelity"), *LAB, "--exporter-interval", "1", "--scrape-interval", "1") as running:
-        yield running
+def recordings() -> Recordings:
+    with ThreadPoolExecutor(max_workers=2) as labs:
+        one = labs.submit(_on_a_lab, "faults", record_faults)
+        other = labs.submit(_on_a_lab, "sound", lambda lab: record(lab, "fidelity-sound"), record_slow)
+    (faults,), (sound, slow) = one.result(), other.result()
+    return Recordings(sound=sound, faults=faults, slow=slow)
 
 
-def test_a_sound_lab_passes_every_check(lab: RunningLab) -> None:
-    judgement = record(lab, "fidelity-sound").judged()
+def _on_a_lab(name: str, *recorders: Callable[[RunningLab], Recording]) -> list[Recording]:
+    intervals = ("--exporter-interval", "1", "--scrape-interval", "1")
+    with running_lab(unique_name(f"fidelity-{name}"), *LAB, *intervals) as lab:
+        return [each(lab) for each in recorders]
+
+
+def test_a_sound_lab_passes_every_check(recordings: Recordings) -> None:
+    judgement = recordings.sound.judged()
 
     assert verdicts(judgement, "fail") == set()
     assert verdicts(judgement, "inconclusive") == set()
     assert len(verdicts(judgement, "pass")) > 20
 
 
-def test_each_fault_is_named_by_the_check_meant_for_it_and_no_other(lab: RunningLab) -> None:
-    recording = record_faults(lab)
-    judgement = recording.judged()
+def test_each_fault_is_named_by_the_check_meant_for_it_and_no_other(recordings: Recordings) -> None:
+    devices, judgement = recordings.faults.devices, recordings.faults.judged()
 
     assert verdicts(judgement, "fail") == {each.measurement for each in PLANTINGS} | {GHOST}
     for each in PLANTINGS:
-        assert blamed(judgement, each.measurement) == {(recording.devices[each.place], each.quantity)}, each.fault
+        assert blamed(judgement, each.measurement) == {(devices[each.place], each.quantity)}, each.fault
 
 
-def test_an_exporter_that_collects_too_seldom_is_named_by_its_interval(lab: RunningLab) -> None:
-    judgement = record_slow(lab).judged()
+def test_an_exporter_that_collects_too_seldom_is_named_by_its_interval(recordings: Recordings) -> None:
+    judgement = recordings.slow.judged()
 
     assert verdicts(judgement, "fail") == {"collect_interval_measured_to_configured_ratio"}
