@@ -28,6 +28,7 @@ WATCHED = "watched_seconds"
 """The window that is judged: its start and its end, UTC."""
 LOOK_BACK_SECONDS = 180.0
 """In which two scrapes lie, whatever the interval."""
+CHART_SCRAPE_SECONDS = 15.0
 PROGRAM_SECONDS = 5.0
 """From the creation of a pod whose image is there to its first step."""
 
@@ -123,8 +124,7 @@ class _Trial:
         """
         yield from self._exporters
         self._rig.say("scouts")
-        began = time.time()
-        scrape = fidelity.scrape_interval_seconds(self._utilization(began - LOOK_BACK_SECONDS)) or 15.0
+        scrape = self._scrape_seconds()
         rest = (Step(seconds=4.0 * scrape, duty_ratio=0.0),)
         self._play("scout", tuple(rest for _ in range(self._count)), 0.0, 4.0 * scrape)
         longest = max([scrape, *_configured_seconds(self._exporters)])
@@ -135,6 +135,16 @@ class _Trial:
             memory_bytes=self._told.memory_bytes,
             seed=self._told.seed,
         )
+
+    def _scrape_seconds(self) -> float:
+        """By what Prometheus stored, once it has scraped an exporter twice; else as NVIDIA's chart sets it."""
+        began, deadline = time.time(), time.monotonic() + LOOK_BACK_SECONDS
+        while time.monotonic() < deadline:
+            found = fidelity.scrape_interval_seconds(self._utilization(began - LOOK_BACK_SECONDS))
+            if found is not None:
+                return found
+            self._wait(1.0)
+        return CHART_SCRAPE_SECONDS
 
     def excite(self) -> None:
         """The course on each device, then a rest in which labels should go."""
