@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from bench.analysis import autoscaling, fidelity, isolation
-    from bench.errors import BadParameter
+    from bench.errors import BadParameter, BenchError
     from bench.model import needs, rights
     from bench.model.check import Basis, Check, Kind, Relation, Statistic
     from bench.model.inventory import Inventory
@@ -23,6 +23,7 @@ __all__ = [
     "Absent",
     "BadParameter",
     "Basis",
+    "BenchError",
     "Check",
     "Footprint",
     "Inventory",
@@ -52,7 +53,7 @@ _HOMES: Final = {
     "bench.model.check": ("Basis", "Check", "Kind", "Relation", "Statistic"),
     "bench.model.inventory": ("Inventory",),
     "bench.model.measurement": ("Absent", "Measurement", "Reading", "Source", "Window"),
-    "bench.errors": ("BadParameter",),
+    "bench.errors": ("BadParameter", "BenchError"),
     "bench.model.scenario": ("Footprint", "LoadWorkers", "Rig", "ScaledMetric"),
     "bench.model.units": ("Unit", "kubernetes_quantity"),
     "bench.registry": ("scenario",),

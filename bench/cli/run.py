@@ -65,6 +65,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not _is_agreed(target, plan, arguments, talk):
             return WrongUsage.exit_code
         target.cluster.patience_seconds = PATIENCE_SECONDS
+        if target.prometheus is not None:
+            target.prometheus.patience_seconds = PATIENCE_SECONDS
         return _execute(_Execution(asked.registry, target, plan, arguments, talk))
 
 

@@ -7,25 +7,29 @@ as a range query, which would resample them and hide their age.
 
 import contextlib
 import math
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import requests
 from prometheus_api_client import PrometheusConnect
 from prometheus_api_client.exceptions import PrometheusApiClientException
 from urllib3.util.retry import Retry
 
+from bench import interruption
 from bench.errors import Unreachable
 from bench.model.measurement import Absent, Measurement, Reading, Source, Window
 from bench.model.units import Unit
 
 TIMEOUT_SECONDS: Final = 10
+RETRY_SECONDS: Final = 0.5
 STALE_NAN: Final = "NaN"
 
 Labels = Mapping[str, str]
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,8 @@ class Prometheus:
 
     def __init__(self, url: str, *, session: requests.Session | None = None) -> None:
         self.url = url.rstrip("/")
+        self.patience_seconds = 0.0
+        """How long a question is asked again while nobody answers it: a restart. Of none, that is told at once."""
         self._session = session or requests.Session()
         # A redirection is mostly a login page: following it would end in HTML that no error message explains.
         self._session.max_redirects = 0
@@ -81,14 +87,28 @@ class Prometheus:
     def query(self, promql: str, *, at_utc_seconds: float | None = None) -> Sequence[Series]:
         """The answer of an instant query, now or at a time; of a range selector, the samples as stored."""
         params = {} if at_utc_seconds is None else {"time": f"{at_utc_seconds:.3f}"}
-        with self._translated(promql):
-            answer = self._api.custom_query(promql, params=params)
-            return tuple(_series(each) for each in answer)
+
+        def ask() -> tuple[Series, ...]:
+            return tuple(_series(each) for each in self._api.custom_query(promql, params=params))
+
+        return self._patiently(promql, ask)
 
     def metric_names(self) -> Sequence[str]:
         """The names of all metrics that have series."""
-        with self._translated("the names of its metrics"):
-            return tuple(self._api.get_label_values("__name__"))
+        return self._patiently("the names of its metrics", lambda: tuple(self._api.get_label_values("__name__")))
+
+    def _patiently(self, asked: str, ask: Callable[[], Answer]) -> Answer:
+        deadline = time.monotonic() + self.patience_seconds
+        while True:
+            try:
+                with self._translated(asked):
+                    return ask()
+            except Unreachable as error:
+                # Who wants the end of the run does not want to wait for a Prometheus.
+                is_over = time.monotonic() > deadline or interruption.is_asked()
+                if is_over or not _is_away(error.__cause__):
+                    raise
+            interruption.wait(threading.Event(), RETRY_SECONDS)
 
     @contextlib.contextmanager
     def _translated(self, asked: str) -> Iterator[None]:
@@ -131,6 +151,13 @@ class Prometheus:
         server = answer[0].values[-1]
         middle = before_utc + round_trip_seconds / 2
         return ClockOffset(offset_seconds=server - middle, bound_seconds=round_trip_seconds / 2)
+
+
+def _is_away(cause: BaseException | None) -> bool:
+    """Whether nobody answered, or somebody before it said so; not, whether it refused."""
+    if isinstance(cause, PrometheusApiClientException):
+        return "Status Code 5" in str(cause)
+    return isinstance(cause, requests.ConnectionError | requests.Timeout)
 
 
 def _series(raw: Any) -> Series:

@@ -1,4 +1,5 @@
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from bench import interruption
 from bench.errors import Unreachable
 from bench.metrics.dcgm import FIELDS, GPU_UTIL
 from bench.metrics.prometheus import Meaning, Prometheus
@@ -113,3 +115,36 @@ def test_a_field_is_selected_under_both_its_names() -> None:
 @pytest.mark.parametrize("field", FIELDS.values(), ids=lambda each: each.names[0])
 def test_a_field_becomes_a_measurement_in_its_base_unit(field: Any) -> None:
     assert field.unit.ends(field.measurement)
+
+
+def test_a_run_waits_for_a_prometheus_that_starts_again() -> None:
+    asked = 0
+
+    def answer(_: object) -> Answer:
+        nonlocal asked
+        asked += 1
+        return (503, {}, b"Service Unavailable") if asked <= 4 else result()
+
+    with prometheus(answer) as client:
+        client.patience_seconds = 20.0
+        assert client.query("up") == ()
+
+    assert asked == 5
+
+
+def test_a_refusal_is_told_at_once_however_patient_a_run_is() -> None:
+    with prometheus(lambda _: (400, {}, b"bad_data: parse error")) as client:
+        client.patience_seconds = 20.0
+        began = time.monotonic()
+        with pytest.raises(Unreachable, match="refuses"):
+            client.query("up{")
+
+    assert time.monotonic() - began < 10.0
+
+
+def test_who_wants_the_end_does_not_wait_for_a_prometheus() -> None:
+    with prometheus(lambda _: (503, {}, b"Service Unavailable")) as client, interruption.heard(lambda _: None):
+        client.patience_seconds = 60.0
+        signal.raise_signal(signal.SIGINT)
+        with pytest.raises(Unreachable):
+            client.query("up")
