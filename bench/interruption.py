@@ -79,13 +79,18 @@ def is_due() -> bool:
     return _STATE.asked > _STATE.acted_upon and _STATE.asked >= _STATE.needed
 
 
+def tell_news() -> None:
+    """Tells of a signal that was not told yet; for a thread that looks while the main one cannot."""
+    if _STATE.asked > _STATE.told:
+        _STATE.told = _STATE.asked
+        _STATE.tell(_STATE.told)
+
+
 def check() -> None:
     """Raises `KeyboardInterrupt` where the end was asked for. In other threads than the main one: nothing."""
     if threading.current_thread() is not threading.main_thread():
         return
-    if _STATE.asked > _STATE.told:
-        _STATE.told = _STATE.asked
-        _STATE.tell(_STATE.told)
+    tell_news()
     if is_due():
         _STATE.acted_upon = _STATE.asked
         raise KeyboardInterrupt

@@ -195,7 +195,7 @@ def _execute(execution: _Execution) -> int:
             final = execution.store.finish(execution.record, is_whole=is_whole)
             execution.talk.print(f"kept in {execution.store.folder}")
         _tell(execution, final, outcomes)
-    return interruption.EXIT_CODE if runner.is_interrupted else exit_code(tuple(outcomes))
+        return interruption.EXIT_CODE if runner.is_interrupted else exit_code(tuple(outcomes))
 
 
 def _is_whole(plan: Plan, outcomes: Sequence[Outcome], *, is_interrupted: bool) -> bool:

@@ -57,8 +57,12 @@ def _deadline(within_seconds: float) -> Iterator[threading.Event]:
 
     def look() -> None:
         while (left_seconds := deadline - time.monotonic()) > 0:
-            if passed.wait(min(left_seconds, interruption.SLICE_SECONDS)) or (is_main and interruption.is_due()):
-                break
+            if passed.wait(min(left_seconds, interruption.SLICE_SECONDS)):
+                return
+            if is_main:
+                interruption.tell_news()
+                if interruption.is_due():
+                    break
         passed.set()
 
     threading.Thread(target=look, name="deadline", daemon=True).start()

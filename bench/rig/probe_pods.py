@@ -2,21 +2,26 @@
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
+
+import urllib3
 
 from bench.cluster.client import Cluster
 from bench.cluster.objects import Ref
 from bench.cluster.sandbox import Sandbox
 from bench.cluster.wait import wait_until
-from bench.errors import BenchError, DeadlineExceeded
+from bench.cluster.watch import AWAY_SECONDS
+from bench.errors import BenchError, DeadlineExceeded, Unreachable
 from bench.model.measurement import Absent, Measurement, Reading, Source
 from bench.model.units import Unit
 
 START_SECONDS: Final = 120.0
 """To pull an image of some hundred megabytes."""
 LOG_SILENCE_SECONDS: Final = 60.0
+RETRY_SECONDS: Final = 0.5
 
 COLUMNS: Final[tuple[tuple[str, Unit, float], ...]] = (
     ("gpu_busy_time_ratio", Unit.RATIO, 0.01),
@@ -48,6 +53,8 @@ class ProbePods:
     plan: ProbePlan
     _lines: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     _failures: dict[str, str] = field(default_factory=dict)
+    _heard: set[int] = field(default_factory=set)
+    _heard_at: dict[str, float] = field(default_factory=dict)
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self, sandbox: Sandbox) -> None:
@@ -85,15 +92,33 @@ class ProbePods:
         return Ref(api_version="v1", kind="Pod", name=_name(node), namespace=self.plan.namespace)
 
     def _listen(self, node: str) -> None:
+        """Until the log ends; one that breaks off is asked for again, as an API server that restarts breaks it off."""
+        self._heard_at[node] = time.monotonic()
+        while time.monotonic() - self._heard_at[node] < AWAY_SECONDS:
+            try:
+                self._listen_once(node)
+            except (Unreachable, OSError, ValueError, urllib3.exceptions.HTTPError) as error:
+                self._failures[node] = f"the log of the probe pod broke off: {error}"
+            except BenchError as error:
+                self._failures[node] = f"the log of the probe pod cannot be read: {error}"
+                return
+            else:
+                return
+            threading.Event().wait(RETRY_SECONDS)
+
+    def _listen_once(self, node: str) -> None:
         path = f"/api/v1/namespaces/{self.plan.namespace}/pods/{_name(node)}/log"
-        try:
-            answer = self.cluster.stream(path, query={"follow": "true"}, read_timeout_seconds=LOG_SILENCE_SECONDS)
-            for line in _split(answer.stream(amt=None)):
-                self._hear(node, line)
-        except (BenchError, OSError, ValueError) as error:
-            self._failures[node] = f"the log of the probe pod broke off: {error}"
+        answer = self.cluster.stream(path, query={"follow": "true"}, read_timeout_seconds=LOG_SILENCE_SECONDS)
+        for line in _split(answer.stream(amt=None)):
+            self._hear(node, line)
 
     def _hear(self, node: str, line: bytes) -> None:
+        """Each line has its time in it; the log of a second try begins with what the first has told."""
+        self._heard_at[node] = time.monotonic()
+        mark = hash((node, line))
+        if mark in self._heard:
+            return
+        self._heard.add(mark)
         told = json.loads(line)
         if "error" in told:
             self._failures[node] = told["error"]

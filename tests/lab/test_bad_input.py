@@ -23,6 +23,7 @@ from bench.cluster.objects import Ref
 from bench.cluster.sandbox import RUN_LABEL
 from bench.errors import ApiRefused, Unreachable
 from bench.evidence.reader import load_run
+from bench.model.measurement import Measurement
 from bench.targets.opening import find_prometheus
 from tests.lab.running import RunningLab, bench, running_lab, unique_name
 from tests.lab.runs import Ended, Run
@@ -80,7 +81,7 @@ def assert_nothing_stays(cluster: Cluster, run: Run) -> None:
     [
         ((), {"scenario": "no-such-scenario"}, "no-such-scenario"),
         (("--set", "pod-autoscaling.colour=red"), {}, "colour"),
-        ((), {"repeats": "many"}, "repeats=many"),
+        ((), {"repeats": "many"}, "repeats='many'"),
         ((), {"aggregation": "median"}, "aggregation=median: one of"),
         (("--target", "no-such-context"), {}, "no-such-context"),
         ((), {"hpa_file": "/nowhere/hpa.yaml"}, "No such file"),
@@ -320,6 +321,19 @@ def is_going(cluster: Cluster) -> bool:
     return any("deletionTimestamp" in each["metadata"] for each in namespaces)
 
 
+def assert_follows_to_the_end(run: Run, *names: str) -> None:
+    """Each of these was seen after the last load step had begun, too."""
+    readings = load_run(run.folder).readings("pod-autoscaling", [])
+    (turn,) = [
+        each.times_seconds[0]
+        for each in readings
+        if each.name == "load_rate_per_second" and each.labels["direction"] == "down"
+    ]
+    for name in names:
+        ends = [each.times_seconds[-1] for each in readings if each.name == name and isinstance(each, Measurement)]
+        assert max(ends) > turn, name
+
+
 def test_a_run_outlives_restarts_of_what_it_asks_and_ctrl_c_while_it_cleans_up(
     start: Callable[..., Run], lab: RunningLab, cluster: Cluster
 ) -> None:
@@ -337,6 +351,8 @@ def test_a_run_outlives_restarts_of_what_it_asks_and_ctrl_c_while_it_cleans_up(
     assert_nothing_stays(cluster, run)
     assert (ended.scenario["is_complete"], ended.document["is_complete"]) == (True, True), ended.scenario["reason"]
     assert ended.scenario["verdict"] != "error", ended.scenario["reason"]
+    assert_follows_to_the_end(run, "gpu_busy_time_ratio", "prometheus_metric_value", "metrics_api_metric_value")
+    assert "Traceback" not in ended.said
     assert_is_one_object_of_the_run(ended, run)
 
 
