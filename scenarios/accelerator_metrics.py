@@ -1,10 +1,12 @@
 """Are the metrics of the devices true? Every exporter and every device, held against NVML while known work runs."""
 
+import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bench import (
+    BenchError,
     Check,
     Footprint,
     Measurement,
@@ -71,9 +73,13 @@ class AcceleratorMetrics:
 
     def run(self, rig: Rig) -> Iterator[Reading]:
         trial = _Trial(self, rig)
-        trial.open()
-        yield from trial.scout()
-        trial.excite()
+        try:
+            trial.open()
+            yield from trial.scout()
+            trial.excite()
+        except (KeyboardInterrupt, Exception):
+            yield from trial.broken_off()
+            raise
         yield from trial.gathered()
 
     def analyse(self, readings: tuple[Reading, ...]) -> Iterator[Reading]:
@@ -160,14 +166,29 @@ class _Trial:
         yield Measurement(
             name=WATCHED, unit=Unit.SECONDS, values=[self._started, ended], source=Source.LOAD, statement="the window"
         )
-        yield from self._probes.readings()
-        yield from self._clocks.readings()
+        for source in self._sources(ended):
+            yield from source()
+
+    def broken_off(self) -> Iterator[Reading]:
+        """What was seen until something ended the trial before its time; a source that fails now has no say."""
+        for source in self._sources(time.time()) if self._started else ():
+            with contextlib.suppress(BenchError):
+                yield from source()
+
+    def _sources(self, ended: float) -> tuple[Callable[[], Iterator[Reading]], ...]:
+        return (
+            self._probes.readings,
+            self._clocks.readings,
+            self._polled,
+            lambda: self._rig.device_samples(start_seconds=self._started, end_seconds=ended),
+            lambda: self._holders(ended),
+        )
+
+    def _polled(self) -> Iterator[Reading]:
         if self._poll is not None:
             self._poll.close()
             statement, labels = f"custom metrics API, {self._told.metric}", {"namespace": self._namespace}
             yield self._poll.reading(fidelity.METRIC, Unit.METRIC_VALUE, statement, labels)
-        yield from self._rig.device_samples(start_seconds=self._started, end_seconds=ended)
-        yield from self._holders(ended)
 
     def _utilization(self, start: float) -> tuple[Reading, ...]:
         selector = f'{{__name__=~"{"|".join(UTILIZATION)}"}}'
