@@ -86,3 +86,8 @@ bench-autoscaling: setup ## prove stages and reactions of autoscaling on a lab (
 bench-fidelity: setup ## hold accelerator-metrics against a lab's own log (25 minutes); writes results/bench-fidelity
 	@$(BIN)/bench lab build
 	@$(BIN)/python -m tests.scenarios.bench_fidelity
+
+.PHONY: bench-isolation
+bench-isolation: setup ## try a sound lab again and again, and each leak alone (7 minutes); writes results/bench-isolation
+	@$(BIN)/bench lab build
+	@$(BIN)/python -m tests.scenarios.bench_isolation
