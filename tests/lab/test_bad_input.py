@@ -5,8 +5,6 @@ stays in the cluster, and what was measured until then is kept.
 
 import contextlib
 import json
-import os
-import signal
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,8 +19,8 @@ from bench.cluster.journal import leftovers
 from bench.cluster.leftovers import find_labelled
 from bench.cluster.objects import Ref
 from bench.cluster.sandbox import RUN_LABEL
-from bench.errors import ApiRefused, Unreachable
 from bench.evidence.reader import load_run
+from bench.lab.faults.planting import planted
 from bench.model.measurement import Measurement
 from bench.targets.opening import find_prometheus
 from tests.lab.running import RunningLab, bench, running_lab, unique_name
@@ -297,24 +295,6 @@ def assert_is_one_object_of_the_run(ended: Ended, run: Run) -> None:
 # What is asked goes away for a while.
 
 
-def process_of(lab: RunningLab, program: str) -> int:
-    """The lab's process of this program."""
-    inside = os.readlink(f"/proc/{lab.pid}/ns/pid")
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        with contextlib.suppress(OSError):
-            path = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")[0].decode()
-            if path.endswith(f"/{program}") and os.readlink(f"/proc/{name}/ns/pid") == inside:
-                return int(name)
-    raise AssertionError(f"no process of the lab runs {program}")
-
-
-def restart_prometheus(cluster: Cluster) -> None:
-    """Its container ends, and its kubelet starts it again."""
-    namespace, _, service = prometheus_service(cluster).partition("/")
-    with contextlib.suppress(ApiRefused, Unreachable):  # what it answers, if it still does, is no JSON
-        cluster.request("POST", f"/api/v1/namespaces/{namespace}/services/{service}/proxy/-/quit")
-
-
 def is_going(cluster: Cluster) -> bool:
     """Whether the removal of a run's namespace has begun."""
     namespaces = cluster.list("/api/v1/namespaces", label_selector=RUN_LABEL).items
@@ -339,9 +319,10 @@ def test_a_run_outlives_restarts_of_what_it_asks_and_ctrl_c_while_it_cleans_up(
 ) -> None:
     run = start()
     run.wait_for_phase("calibrate: one replica at its capacity")
-    restart_prometheus(cluster)
-    run.wait_for_phase("step up 1 of 1")
-    os.kill(process_of(lab, "kube-apiserver"), signal.SIGKILL)
+    with planted(lab.name, "part-restarted", part="prometheus"):
+        run.wait_for_phase("step up 1 of 1")
+    with planted(lab.name, "part-restarted", part="kube-apiserver"):
+        run.wait_for_phase("step down 1 of 1")
     run.wait_for_phase("gather what was seen")
     run.wait_until(lambda: is_going(cluster))
     run.interrupt()

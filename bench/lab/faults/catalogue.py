@@ -204,7 +204,14 @@ _OF_DEVICES: Final = (
         arguments=(Argument(name="joules", kind=Kind.NUMBER, default=100.0, help="the amount"), _DEVICE),
     ),
 )
-CATALOGUE: Final = (*_OF_AUTOSCALING, *_OF_ISOLATION, *_OF_METRICS, *_OF_DEVICES)
+_OF_PARTS: Final = (
+    Fault(
+        name="part-restarted",
+        does="A part of the lab ends, once, and is away until what keeps it running has started it again.",
+        arguments=(Argument(name="part", choices=("kube-apiserver", "prometheus"), help="which"),),
+    ),
+)
+CATALOGUE: Final = (*_OF_AUTOSCALING, *_OF_ISOLATION, *_OF_METRICS, *_OF_DEVICES, *_OF_PARTS)
 
 
 def get(name: str) -> Fault:

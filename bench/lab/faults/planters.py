@@ -18,6 +18,7 @@ from bench.lab.faults.changes import Change, Edit, Lab, PacketRules
 from bench.lab.faults.declaration import Value
 from bench.lab.faults.effects import is_up, until, until_up
 from bench.lab.faults.pod_security import PodSecurityOff
+from bench.lab.faults.restarting import PartRestarted
 from bench.lab.faults.slow_stage import SlowStage
 from bench.lab.parts import adapter, prometheus
 from bench.lab.parts.objects import NAME_LABEL, Ready
@@ -166,6 +167,7 @@ PLANTERS: Final[Mapping[str, Planter]] = {
     "gateway-cut-off": GatewayCutOff(),
     "slow-stage": SlowStage(),
     "pod-security-off": PodSecurityOff(),
+    "part-restarted": PartRestarted(),
 }
 
 
