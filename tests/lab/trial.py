@@ -25,6 +25,8 @@ class Asking:
         self._thread = threading.Thread(target=self._run, daemon=True)
         self.answers: list[tuple[float, str]] = []
         """When an answer came, and the pod that gave it; an error has no pod."""
+        self.errors: list[tuple[float, str]] = []
+        """When what went wrong."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -41,10 +43,14 @@ class Asking:
                     who = answer.read().decode()
             except urllib.error.HTTPError as refused:
                 refused.close()
-                who = ""
-            except OSError:
-                who = ""
+                who = self._failed(str(refused))
+            except OSError as failed:
+                who = self._failed(str(failed))
             self.answers.append((time.time(), who))
+
+    def _failed(self, why: str) -> str:
+        self.errors.append((time.time(), why))
+        return ""
 
     def first(self, pod: str, *, within_seconds: float = SOON_SECONDS) -> float | None:
         """When this pod answered first; None if it does not within that time."""
