@@ -30,6 +30,8 @@ from workloads.intruder import Intruder
 PARTS = ("control", "none", "pair", "second-container", "bypass", "residue", "interference", "seed")
 SEED = Path(__file__).with_suffix(".yaml")
 """The three pods of RKE2's procedure, as they stand there."""
+SEED_RESOURCE = "nvidia.com/gpu"
+"""What they ask for."""
 DRIVER = "gpu.nvidia.com"
 CLAIM = "device"
 MOUNT_LIST = "/var/run/nvidia-container-devices"
@@ -96,6 +98,8 @@ class SecureAcceleratorAccess:
         ground = isolation.choose_ground(rig.inventory, self.resource, self.allocation)
         if ground is None:
             reason = f"no ready node offers {self.resource} or devices of {DRIVER} by the way {self.allocation}"
+            if others := isolation.other_resources(rig.inventory, self.resource):
+                reason += f"; --set secure-accelerator-access.resource= one of {', '.join(others)} looks at those"
             yield _absent("devices_seen_total", "nodes and ResourceSlices", reason, {"part": "control"})
             return
         trial = _Trial(self, rig, ground)
@@ -147,7 +151,9 @@ class _Trial:
             rig.create({**kind, "metadata": metadata, "spec": spec})
             self._claims = rig.follow("resource.k8s.io/v1", "resourceclaims", namespace=self._devices)
         statement = f"nodes and ResourceSlices; node {self._ground.node}"
-        yield _counted("device_shares_total", float(self._ground.shares), statement, {"node": self._ground.node})
+        for way in self._ground.ways:
+            labels = {"node": self._ground.node, "way": way}
+            yield _counted("device_shares_total", float(self._ground.shares_of(way)), statement, labels)
 
     def repetition(self, number: str) -> Iterator[Reading]:
         """First a pod alone with its device; then pods beside each other, those that hold none among them."""
@@ -259,10 +265,15 @@ class _Trial:
 
     def interference(self) -> Iterator[Reading]:
         """One device burns all the time, its neighbour in every second window; both keep to one clock."""
-        told, roles = self._told, ("measured", "neighbour")
-        way = next((way for way, devices in self._ground.ways.items() if devices >= len(roles)), "")
-        if not way or self._ground.shares > 1:
+        told, ground, roles = self._told, self._ground, ("measured", "neighbour")
+        whole = {way: devices for way, devices in ground.ways.items() if ground.shares_of(way) == 1}
+        way = next((way for way, devices in whole.items() if devices >= len(roles)), "")
+        if not way:
             reason = "two devices of one node are needed, each of them one pod's alone"
+            if not whole:
+                reason = (
+                    f"{ground.shares} pods share a device by time slicing, and that they slow each other is by design"
+                )
             yield _absent("burn_rate_flops", "workloads/gpu_burn.py", reason, {"role": "measured"})
             return
         self._rig.say("a neighbour at work", left_seconds=told.windows * told.window_seconds)
@@ -298,19 +309,19 @@ class _Trial:
     def seed(self) -> Iterator[Reading]:
         """RKE2's three pods as they stand there, where one device is free; others are occupied meanwhile."""
         told, rig = self._told, self._rig
-        free = rig.unused(told.resource)
+        free = rig.unused(SEED_RESOURCE)
         occupied = [node for node, count in free.items() for _ in range(count)][1:]
         pods = list(yaml.safe_load_all(SEED.read_text(encoding="utf-8")))
         refusals = [refusal for pod in pods if (refusal := rig.refusal(pod))]
         if not free or len(occupied) > told.seed_placeholders or refusals:
             reason = (
-                refusals[0] if refusals else f"{sum(free.values())} {told.resource} are free; one is needed, and of"
+                refusals[0] if refusals else f"{sum(free.values())} {SEED_RESOURCE} are free; one is needed, and of"
             )
             reason += "" if refusals else f" others {told.seed_placeholders} at most are occupied"
             yield _absent("nbody_results_total", SEED.name, reason, {"pod": "first"})
             return
         rig.say("three nbody pods and one free device")
-        fields = {"arguments": ("--hold-seconds=3600",), "resource": told.resource}
+        fields = {"arguments": ("--hold-seconds=3600",), "resource": SEED_RESOURCE}
         fillers = [
             replace(self._sent("placeholder", str(number), fields, way="device-plugin").pod, node=node)
             for number, node in enumerate(occupied)

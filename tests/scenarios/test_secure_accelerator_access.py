@@ -28,6 +28,8 @@ PARTS = {
     "beside what was counted": "control,none,pair,seed",
 }
 
+SHARED = ("--nodes", "1", "--gpus", "2", "--time-slices", "2")
+
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[RunningLab]:
@@ -54,6 +56,18 @@ def test_each_leak_is_found_by_its_own_check(lab: RunningLab, where: str) -> Non
 
     asked = {check.measurement for check in judgement.checks}
     assert failed(judgement) == {name for leak in leaks for name in leak.found_by} & asked
+
+
+def test_a_share_of_a_device_is_no_leak_and_one_holder_more_than_shares_is() -> None:
+    with running_lab(unique_name("shared"), *SHARED) as lab:
+        sound = tried(lab, "shared", parts=f"{LOOKS},interference")
+        with planted(lab.name, "two-pods-one-device"):
+            crowded = tried(lab, "crowded", parts="pair")
+
+    unknown = {each.measurement: each.reason for each in sound.checks if each.verdict is not Verdict.PASS}
+    assert list(unknown) == ["slowdown_at_least_ratio"]  # that sharers slow each other is no finding
+    assert "by design" in unknown["slowdown_at_least_ratio"]
+    assert failed(crowded) == {"holders_beyond_shares_total"}
 
 
 def test_no_leak_is_left_out() -> None:

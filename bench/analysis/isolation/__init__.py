@@ -13,7 +13,7 @@ from typing import Final
 from bench.analysis.isolation.checking import checks
 from bench.analysis.isolation.computing import read_burn, read_nbody
 from bench.analysis.isolation.neighbours import slowdown
-from bench.analysis.isolation.places import Ground, choose_ground
+from bench.analysis.isolation.places import Ground, choose_ground, other_resources
 from bench.analysis.isolation.told import (
     ATTEMPTS,
     DEVICE,
@@ -31,7 +31,18 @@ from bench.analysis.isolation.told import (
 from bench.model.measurement import Absent, Measurement, Reading, Source, find_readings
 from bench.model.units import Unit
 
-__all__ = ["Ground", "Place", "checks", "choose_ground", "derive", "missing", "read_burn", "read_log", "read_nbody"]
+__all__ = [
+    "Ground",
+    "Place",
+    "checks",
+    "choose_ground",
+    "derive",
+    "missing",
+    "other_resources",
+    "read_burn",
+    "read_log",
+    "read_nbody",
+]
 
 STATEMENT: Final = "bench.analysis.isolation of this scenario's readings"
 HOLDING: Final = ("control", "pair", "second-container")
@@ -179,11 +190,12 @@ def _unwanted(view: _View, name: str, part: str, **labels: str) -> Iterator[Read
 
 def _pair(view: _View) -> Iterator[Reading]:
     """Of pods that held devices at one time: devices that too many held, and devices of others that were reached."""
-    by_repetition: dict[str, list[Stay]] = defaultdict(list)
+    yield from _sharing(view)
+    by_repetition: dict[tuple[str, str], list[Stay]] = defaultdict(list)
     for each in view.found(HELD, part="pair"):
         times = each.times_seconds
         stay = Stay(pod=each.labels["pod"], start_seconds=float(times[0]), end_seconds=float(times[-1]))
-        by_repetition[each.labels["way"] + each.labels["repetition"]].append(stay)
+        by_repetition[each.labels["way"], each.labels["repetition"]].append(stay)
     met = {
         key: [stay for stay in stays if any(stay.meets(other) for other in stays if other.pod != stay.pod)]
         for key, stays in by_repetition.items()
@@ -194,13 +206,25 @@ def _pair(view: _View) -> Iterator[Reading]:
         yield _absent("holders_beyond_shares_total", reason)
         yield _absent("foreign_devices_reached_total", reason)
         return
-    yield _told("holders_beyond_shares_total", [_beyond(view, stays) for stays in met.values() if stays], {})
+    beyond = [_beyond(view, way, stays) for (way, _), stays in met.items() if stays]
+    yield _told("holders_beyond_shares_total", beyond, {})
     yield from _foreign(view, pods)
 
 
-def _beyond(view: _View, stays: Sequence[Stay]) -> float:
-    """How many more pods held one device at one time than it has shares."""
-    shares = view.value("device_shares_total") or 1.0
+def _sharing(view: _View) -> Iterator[Reading]:
+    """What is not asked of devices that are shared on purpose."""
+    shares = max((float(each.values[-1]) for each in view.found("device_shares_total")), default=1.0)
+    if shares > 1.0:
+        reason = (
+            f"{shares:g} pods share a device by time slicing, which by design keeps neither memory nor faults of one "
+            "from the others; a device or a MIG instance each does"
+        )
+        yield _absent("memory_kept_from_sharers_total", reason)
+
+
+def _beyond(view: _View, way: str, stays: Sequence[Stay]) -> float:
+    """How many more pods held one device at one time than it has shares by this way."""
+    shares = view.value("device_shares_total", way=way) or 1.0
     most = 0
     for stay in stays:
         for uuid in view.devices_of(stay.pod):
@@ -266,17 +290,23 @@ def _bypass(view: _View) -> Iterator[Reading]:
 
 
 def _residue(view: _View) -> Iterator[Reading]:
-    """Marks of earlier owners, in memory of devices that had an earlier owner of this run."""
+    """
+    Marks of earlier owners, in memory of devices that had an earlier owner of this run.
+
+    Who holds a share of the device beside it is no earlier owner.
+    """
     name = "marks_of_earlier_owners_total"
     searched = sorted(view.found(SEARCHED), key=lambda each: float(each.times_seconds[0]))
-    owned: set[str] = set()
+    ended = {each.labels["pod"]: float(each.times_seconds[-1]) for each in view.found(HELD)}
+    owners: dict[str, set[str]] = defaultdict(set)
     counted: list[float] = []
     for each in searched:
         uuid, pod = each.labels["uuid"], each.labels["pod"]
-        marks = view.value(MARKS, uuid=uuid, pod=pod)
-        if uuid in owned and marks is not None and each.labels["control"] == "found":
-            counted.append(marks)
-        owned.add(uuid)
+        beside = {other for other in owners[uuid] if ended[other] > float(each.times_seconds[0])}
+        marks = view.found(MARKS, uuid=uuid, pod=pod)
+        if owners[uuid] - beside and marks and each.labels["control"] == "found":
+            counted.append(float(len(set(marks[-1].labels.get("owners", "").split()) - beside)))
+        owners[uuid].add(pod)
     if counted:
         yield _told(name, counted, {})
         return

@@ -23,9 +23,10 @@ class Ground:
     @property
     def holders(self) -> Mapping[str, int]:
         """By way, how many pods are to hold at one time: two, or one more than a device has shares."""
-        return {way: min(count, 2 if self._of(way) == 1 else self.shares + 1) for way, count in self.ways.items()}
+        return {way: min(count, self.shares_of(way) + 1) for way, count in self.ways.items()}
 
-    def _of(self, way: str) -> int:
+    def shares_of(self, way: str) -> int:
+        """How many pods may hold a device at one time that is asked for by this way; claims are of whole ones."""
         return self.shares if way == PLUGIN else 1
 
 
@@ -38,6 +39,12 @@ def choose_ground(inventory: Inventory, resource: str, allocation: str) -> Groun
     ]
     usable = [ground for ground in grounds if ground.ways]
     return max(usable, key=lambda ground: (len(ground.ways), min(ground.ways.values())), default=None)
+
+
+def other_resources(inventory: Inventory, resource: str) -> tuple[str, ...]:
+    """Extended resources of accelerators that nodes offer beside the one that was asked for, as of MIG instances."""
+    offered = {name for node in inventory.nodes for name, count in node.allocatable.items() if count}
+    return tuple(sorted(name for name in offered - {resource} if name.startswith("nvidia.com/")))
 
 
 def _ground(inventory: Inventory, node: str, counted: int, allocation: str) -> Ground:

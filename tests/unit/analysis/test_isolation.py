@@ -2,11 +2,22 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from bench.analysis.isolation import Place, checks, choose_ground, derive, missing, read_burn, read_log, read_nbody
+from bench.analysis.isolation import (
+    Place,
+    checks,
+    choose_ground,
+    derive,
+    missing,
+    other_resources,
+    read_burn,
+    read_log,
+    read_nbody,
+)
 from bench.model.inventory import Device, Inventory, Node
 from bench.model.measurement import Absent, Measurement, Reading, Source
 from bench.model.units import Unit
@@ -120,13 +131,29 @@ def test_a_device_that_is_shared_on_purpose_has_as_many_holders_as_shares() -> N
     pods = [(place("pair", name), line("GPU-0")) for name in ("a", "b", "c")]
     shares = [
         Measurement(
-            name="device_shares_total", unit=Unit.TOTAL, values=[count], source=Source.KUBERNETES, statement="s"
+            name="device_shares_total",
+            unit=Unit.TOTAL,
+            values=[count],
+            source=Source.KUBERNETES,
+            statement="s",
+            labels={"way": "device-plugin"},
         )
         for count in (3.0, 2.0)
     ]
 
     assert derived([*read(*pods), shares[0]], "pair")["holders_beyond_shares_total"] == [0]
     assert derived([*read(*pods), shares[1]], "pair")["holders_beyond_shares_total"] == [1]
+    assert "by design" in derived([*read(*pods), shares[0]], "pair")["memory_kept_from_sharers_total"]
+
+
+def test_a_mark_of_who_shares_the_device_at_the_time_is_no_residue() -> None:
+    first = (place("control", "a"), line("GPU-0", **mark("GPU-0")))
+    sharer = (place("pair", "b"), line("GPU-0", began=RUN + 5, **mark("GPU-0")))
+    beside = (place("pair", "c"), line("GPU-0", began=RUN + 5.5, **mark("GPU-0", "b")))
+    late = (place("pair", "c"), line("GPU-0", began=RUN + 5.5, **mark("GPU-0", "a", "b")))
+
+    assert derived(read(first, sharer, beside), "residue") == {"marks_of_earlier_owners_total": [0, 0]}
+    assert derived(read(first, sharer, late), "residue") == {"marks_of_earlier_owners_total": [0, 1]}
 
 
 def test_one_device_after_another_is_no_sharing_and_proves_nothing_of_neighbours() -> None:
@@ -331,5 +358,22 @@ def test_where_devices_are_shared_one_pod_more_than_the_shares_holds() -> None:
     assert dict(chosen.holders) == {"device-plugin": 5}
 
 
+def test_claims_are_of_whole_devices_where_those_of_the_plugin_are_shared() -> None:
+    chosen = choose_ground(inventory(("n", 4.0), sliced=2, shares=2), "nvidia.com/gpu", "auto")
+
+    assert chosen is not None
+    assert {way: chosen.shares_of(way) for way in chosen.ways} == {"device-plugin": 2, "dra": 1}
+    assert dict(chosen.holders) == {"device-plugin": 3, "dra": 2}
+
+
 def test_a_way_that_no_node_offers_leaves_no_ground() -> None:
     assert choose_ground(inventory(("n", 2.0)), "nvidia.com/gpu", "dra") is None
+
+
+def test_what_is_offered_instead_is_named() -> None:
+    node = inventory(("n", 0.0)).nodes[0]
+    cut = replace(node, allocatable={"cpu": 4.0, "nvidia.com/gpu": 0.0, "nvidia.com/mig-3g.40gb": 4.0})
+
+    assert other_resources(replace(inventory(("n", 0.0)), nodes=(cut,)), "nvidia.com/gpu") == (
+        "nvidia.com/mig-3g.40gb",
+    )
