@@ -318,10 +318,13 @@ def test_a_mute_pod_is_ready_and_answers_nobody(faulty: RunningLab, cluster: Tar
     with planted(faulty.name, "ready-without-serving", image="*python*"):
         up = trial.up(2)
         status, _ = cluster.ask(up.pod, "/who")
-    trial.down(1)
+        # of two pods of one age either may be taken away
+        cluster.patch(up.pod, {"metadata": {"annotations": {"controller.kubernetes.io/pod-deletion-cost": "-1"}}})
+        gone = trial.down(1)
 
     assert up.ready - up.started < 0.5
     assert status >= 500
+    assert gone.pod["metadata"]["name"] == up.pod["metadata"]["name"]
 
 
 def test_a_gateway_that_is_cut_off_serves_what_it_knew_and_learns_of_nothing(faulty: RunningLab, trial: Trial) -> None:
