@@ -12,6 +12,16 @@ import pkgutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
+from typing import NoReturn
+
+from bench.errors import WrongUsage
+
+
+class _Refusing(argparse.ArgumentParser):
+    """Tells what was wrong in one sentence; the options are what `--help` is for."""
+
+    def error(self, message: str) -> NoReturn:
+        raise WrongUsage(f"{message}; `{self.prog} --help` lists what can be said")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +47,7 @@ def run(tree: Tree, argv: Sequence[str]) -> int:
     module = importlib.import_module(f"{tree.package}.{names[verb]}")
     if hasattr(module, "__path__"):
         return run(Tree(program=f"{tree.program} {verb}", package=module.__name__), argv[1:])
-    parser = argparse.ArgumentParser(
+    parser = _Refusing(
         prog=f"{tree.program} {verb}",
         description=module.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -87,9 +87,14 @@ def _write(arguments: argparse.Namespace, result: LoadResult) -> None:
 def _run_knee(arguments: argparse.Namespace, order: LoadOrder) -> int:
     if not order.objectives.bounds:
         raise WrongUsage("--find-knee needs --slo: without an objective nothing breaks")
-    search = Search(
-        first_rate=arguments.rate or 1.0, highest_rate=arguments.knee_max_rate, repeats=max(1, arguments.knee_repeats)
-    )
+    if arguments.records or arguments.html:
+        raise WrongUsage("--records and --html tell of one run, and --find-knee makes many; leave them out")
+    first, highest, repeats = arguments.rate or 1.0, arguments.knee_max_rate, arguments.knee_repeats
+    if highest < first or repeats < 1:
+        raise WrongUsage(
+            f"--knee-max-rate {highest:g} must be at least the first rate, {first:g}, and --knee-repeats at least 1"
+        )
+    search = Search(first_rate=first, highest_rate=highest, repeats=repeats)
     means = Means(processes=arguments.processes, kind=EngineKind(arguments.engine) if arguments.engine else None)
     with _hearing_interrupts() as stop:
 
@@ -100,7 +105,11 @@ def _run_knee(arguments: argparse.Namespace, order: LoadOrder) -> int:
                 return judge(rate, run_order(order_at(order, rate, repeat), means, watcher=view.show, stop=stop))
 
         knee = find_knee(search, trial_at, told=_tell_trial)
-    sys.stdout.write(json.dumps(knee.to_json(), indent=None if arguments.json else 2) + "\n")
+    told = json.dumps(knee.to_json(), indent=None if arguments.json else 2) + "\n"
+    if arguments.json in (None, "-"):
+        sys.stdout.write(told)
+    else:
+        Path(arguments.json).write_text(told)
     if stop.asked:
         return int(Exit.INTERRUPTED)
     return int(Exit.PASSED if knee.found else Exit.NOT_JUDGED)

@@ -2,20 +2,31 @@
 
 import argparse
 import json
+import math
 import os
+import re
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import WrongUsage
-from bench.load.arrivals import Arrivals, Shape
+from bench.load.arrivals import Arrivals, Process, Shape, read_trace
 from bench.load.endpoints import Endpoint, Protocol, TlsOptions, inside_cluster, proxy_from, require_consent
 from bench.load.engines import EngineKind
+from bench.load.files import read_text, require_writable
 from bench.load.orders import Identity, Limits, LoadOrder, LoopKind, Objectives
-from bench.load.requests import Lengths, RequestSource
+from bench.load.requests import LONGEST_TOKENS, Lengths, RequestSource
 
 _LONGEST_SECONDS = 3600.0
+
+
+def _finite(text: str) -> float:
+    """A number of a command line that is one: neither `nan` nor `inf`."""
+    number = float(text)
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"{text} is no finite number")
+    return number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_load(group: Any) -> None:
     level = group.add_mutually_exclusive_group()
-    level.add_argument("--rate", type=float, metavar="R", help="open loop: requests a second (default 1)")
+    level.add_argument("--rate", type=_finite, metavar="R", help="open loop: requests a second (default 1)")
     level.add_argument("--users", type=int, metavar="N", help="closed loop: users, each waiting for its answer")
     group.add_argument(
         "--closed", action="store_true", help="with --steps: the levels are users, not requests a second"
@@ -38,13 +49,15 @@ def _add_load(group: Any) -> None:
     group.add_argument(
         "--steps", metavar="S", help="LEVEL:SECONDS, FROM-TO:SECONDS (ramp), MEAN~AMPLITUDE/PERIOD:SECONDS (sine), …"
     )
-    group.add_argument("--duration", type=float, metavar="S", help="seconds (default 30, or the steps' own)")
     group.add_argument(
-        "--max-duration", type=float, default=_LONGEST_SECONDS, metavar="S", help="refuse more than this"
+        "--duration", type=_finite, metavar="S", help="seconds (default 30, or the steps' or the trace's own)"
+    )
+    group.add_argument(
+        "--max-duration", type=_finite, default=_LONGEST_SECONDS, metavar="S", help="refuse more than this"
     )
     group.add_argument("--max-requests", type=int, default=1_000_000, metavar="N", help="end after so many")
     group.add_argument("--think", default="0", metavar="S[,S]", help="closed loop: pause of a user, drawn between two")
-    group.add_argument("--warmup", type=float, default=0.0, metavar="S", help="first seconds, kept and labelled")
+    group.add_argument("--warmup", type=_finite, default=0.0, metavar="S", help="first seconds, kept and labelled")
     group.add_argument("--processes", type=int, default=1, metavar="N", help="workers, one core each")
     group.add_argument("--seed", type=int, default=1, metavar="N", help="of arrivals, prompts and their split")
 
@@ -59,7 +72,7 @@ def _add_requests(group: Any) -> None:
     )
     group.add_argument("--distinct", type=int, default=256, metavar="N", help="different requests made (default 256)")
     group.add_argument("--turns", type=int, default=1, metavar="N", help="requests of a conversation")
-    group.add_argument("--turn-think", type=float, default=0.0, metavar="S", help="pause between turns")
+    group.add_argument("--turn-think", type=_finite, default=0.0, metavar="S", help="pause between turns")
     group.add_argument("--no-stream", action="store_true", help="ask for the answer in one piece")
     group.add_argument("--requests", type=Path, metavar="FILE", help="requests to send, a JSON object a line")
     group.add_argument("--template", type=Path, metavar="FILE", help="body with {{prompt}} {{model}} {{output_tokens}}")
@@ -80,16 +93,16 @@ def _add_connection(group: Any) -> None:
         "--proxy", metavar="URL", help="HTTP proxy (default: from http_proxy, https_proxy, no_proxy; '' for none)"
     )
     group.add_argument("--connections", type=int, default=10_000, metavar="N", help="at most so many requests at once")
-    group.add_argument("--timeout", type=float, default=120.0, metavar="S", help="of a whole request")
-    group.add_argument("--connect-timeout", type=float, default=10.0, metavar="S")
-    group.add_argument("--drain", type=float, default=30.0, metavar="S", help="how long open requests may still take")
+    group.add_argument("--timeout", type=_finite, default=120.0, metavar="S", help="of a whole request")
+    group.add_argument("--connect-timeout", type=_finite, default=10.0, metavar="S")
+    group.add_argument("--drain", type=_finite, default=30.0, metavar="S", help="how long open requests may still take")
     group.add_argument("--yes-really", metavar="URL", help="consent to load a machine that is not this one")
 
 
 def _add_output(group: Any) -> None:
     group.add_argument("--slo", default="", metavar="S", help="ttft=0.5,itl=0.05,tpot=,e2e=,share=0.99")
     group.add_argument("--find-knee", action="store_true", help="search the rate at which the SLO breaks")
-    group.add_argument("--knee-max-rate", type=float, default=10_000.0, metavar="R")
+    group.add_argument("--knee-max-rate", type=_finite, default=10_000.0, metavar="R")
     group.add_argument("--knee-repeats", type=int, default=3, metavar="N")
     group.add_argument("--backend-header", metavar="N", help="answer header that names the backend")
     group.add_argument("--backend-member", metavar="N", help="member of the first event that names the backend")
@@ -123,6 +136,7 @@ def parse_order(words: Sequence[str]) -> LoadOrder:
 
 def order_of(arguments: argparse.Namespace) -> LoadOrder:
     """The arguments as an order; refuses what cannot be."""
+    _require_places(arguments)
     protocol = Protocol(arguments.protocol)
     loop = LoopKind.CLOSED if arguments.users is not None or arguments.closed else LoopKind.OPEN
     slo = Objectives.parse(arguments.slo) if arguments.slo else Objectives()
@@ -131,7 +145,7 @@ def order_of(arguments: argparse.Namespace) -> LoadOrder:
         endpoint=_endpoint(arguments, protocol),
         protocol=protocol,
         loop=loop,
-        shape=_shape(arguments),
+        shape=_shape(arguments, arrivals, loop),
         arrivals=arrivals,
         source=_source(arguments),
         think_seconds=_think(arguments.think),
@@ -150,6 +164,17 @@ def order_of(arguments: argparse.Namespace) -> LoadOrder:
     )
 
 
+def _require_places(arguments: argparse.Namespace) -> None:
+    if arguments.seed < 0:
+        raise WrongUsage(f"--seed {arguments.seed}: must be at least 0")
+    told = None if arguments.json in (None, "-") else Path(arguments.json)
+    _require_header(arguments.id_header, arguments.id_prefix or "", named_by="--id-header, --id-prefix")
+    files = {"--json": told, "--records": arguments.records, "--html": arguments.html, "--now": arguments.now}
+    for option, file in files.items():
+        if file is not None:
+            require_writable(file, named_by=option)
+
+
 def _endpoint(arguments: argparse.Namespace, protocol: Protocol) -> Endpoint:
     proxy = proxy_from(os.environ, arguments.url) if arguments.proxy is None else arguments.proxy
     endpoint = Endpoint.parse(arguments.url, protocol, proxy)
@@ -160,35 +185,61 @@ def _endpoint(arguments: argparse.Namespace, protocol: Protocol) -> Endpoint:
     return endpoint
 
 
-def _shape(arguments: argparse.Namespace) -> Shape:
+def _shape(arguments: argparse.Namespace, arrivals: Arrivals, loop: LoopKind) -> Shape:
     level = arguments.users if arguments.users is not None else arguments.rate
-    if arguments.steps:
-        if level is not None and not arguments.find_knee:
-            raise WrongUsage("--steps holds the levels; leave out --rate and --users (with --closed they are users)")
-        shape = Shape.parse(arguments.steps)
-        shape = shape.cut(arguments.duration) if arguments.duration else shape
+    if level is not None and level <= 0:
+        raise WrongUsage(f"{'--rate' if arguments.users is None else '--users'} {level:g}: must be above 0")
+    if arguments.duration is not None and arguments.duration <= 0:
+        raise WrongUsage(f"--duration {arguments.duration:g}: must be above 0")
+    if arrivals.process is Process.TRACE:
+        shape = _trace_shape(arguments, arrivals, loop)
+    elif arguments.steps is not None:
+        shape = _steps_shape(arguments)
     else:
-        shape = Shape.constant(
-            1.0 if level is None else level, 30.0 if arguments.duration is None else arguments.duration
-        )
-    if (level is not None and level <= 0) or not 0 < shape.duration_seconds <= arguments.max_duration:
+        shape = Shape.constant(level or 1.0, arguments.duration or 30.0)
+    if not shape.duration_seconds <= arguments.max_duration:
         raise WrongUsage(
-            f"level {level} for {shape.duration_seconds:g} s: both must be above 0, and the time at most "
-            f"--max-duration {arguments.max_duration:g} s"
+            f"{shape.duration_seconds:g} s are more than --max-duration {arguments.max_duration:g} s; "
+            "shorten the run or raise that"
+        )
+    if not 0 <= arguments.warmup < shape.duration_seconds:
+        raise WrongUsage(
+            f"--warmup {arguments.warmup:g}: must be at least 0, and less than the run's {shape.duration_seconds:g} s"
         )
     return shape
 
 
+def _steps_shape(arguments: argparse.Namespace) -> Shape:
+    if arguments.rate is not None or arguments.users is not None or arguments.find_knee:
+        raise WrongUsage(
+            "--steps holds the levels; leave out --rate, --users (with --closed they are users) and --find-knee"
+        )
+    shape = Shape.parse(arguments.steps)
+    return shape.cut(arguments.duration) if arguments.duration else shape
+
+
+def _trace_shape(arguments: argparse.Namespace, arrivals: Arrivals, loop: LoopKind) -> Shape:
+    """As long as the trace unless a duration is given; the level is the mean rate, for whoever watches."""
+    if arguments.rate is not None or arguments.steps is not None or arguments.find_knee or loop is LoopKind.CLOSED:
+        raise WrongUsage("a trace holds the times; leave out --rate, --steps, --users, --closed and --find-knee")
+    times = read_trace(arrivals.trace_file or Path())
+    # A hair after its last request, which is due before the end and not at it.
+    length = arguments.duration or float(times[-1]) + 0.001
+    return Shape.constant(float((times < length).sum()) / length, length)
+
+
 def _source(arguments: argparse.Namespace) -> RequestSource:
     try:
-        extra = json.loads(arguments.extra_body)
-    except json.JSONDecodeError as error:
+        extra = json.loads(arguments.extra_body, parse_constant=_no_json)
+    except ValueError as error:
         raise WrongUsage(f"--extra-body: {error}") from error
     if not isinstance(extra, dict):
         raise WrongUsage("--extra-body: no JSON object")
-    if min(arguments.distinct, arguments.turns) < 1 or arguments.shared_prefix_tokens < 0 or arguments.turn_think < 0:
+    prefix = arguments.shared_prefix_tokens
+    if min(arguments.distinct, arguments.turns) < 1 or not 0 <= prefix <= LONGEST_TOKENS or arguments.turn_think < 0:
         raise WrongUsage(
-            "--distinct and --turns must be at least 1, --shared-prefix-tokens and --turn-think at least 0"
+            "--distinct and --turns must be at least 1, --turn-think at least 0, "
+            f"--shared-prefix-tokens between 0 and {LONGEST_TOKENS}"
         )
     return RequestSource(
         model=arguments.model,
@@ -206,18 +257,36 @@ def _source(arguments: argparse.Namespace) -> RequestSource:
     )
 
 
+def _no_json(word: str) -> NoReturn:
+    raise ValueError(f"{word} is no JSON")
+
+
+#: What the engine says itself of every request.
+_FRAMING = ("content-length", "transfer-encoding", "connection")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+def _require_header(name: str, value: str, *, named_by: str) -> None:
+    if not _HEADER_NAME.fullmatch(name) or name.lower() in _FRAMING or not value.isprintable():
+        raise WrongUsage(
+            f"{named_by}: {name!r} with {value!r} cannot be sent; a name has letters, digits and dashes, a value "
+            f"no line ends, and {', '.join(_FRAMING)} are the engine's"
+        )
+
+
 def _headers(arguments: argparse.Namespace) -> tuple[tuple[str, str], ...]:
     headers = []
     for text in arguments.header:
         name, colon, value = text.partition(":")
         if not colon or not name.strip():
             raise WrongUsage(f"--header {text!r}: say 'Name: value'")
+        _require_header(name.strip(), value.strip(), named_by="--header")
         headers.append((name.strip(), value.strip()))
     if arguments.bearer_file:
-        try:
-            headers.append(("authorization", f"Bearer {arguments.bearer_file.read_text().strip()}"))
-        except OSError as error:
-            raise WrongUsage(f"--bearer-file {arguments.bearer_file}: {error.strerror}") from error
+        token = read_text(arguments.bearer_file, named_by="--bearer-file").strip()
+        if not token.isprintable() or not token:
+            raise WrongUsage(f"--bearer-file {arguments.bearer_file}: holds no token on one line")
+        headers.append(("authorization", f"Bearer {token}"))
     return tuple(headers)
 
 
@@ -226,15 +295,17 @@ def _think(text: str) -> tuple[float, float]:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
         numbers = []
-    if not 1 <= len(numbers) <= 2 or numbers[0] < 0 or numbers[-1] < numbers[0]:
+    if not 1 <= len(numbers) <= 2 or not 0 <= numbers[0] <= numbers[-1] < math.inf:
         raise WrongUsage(f"--think {text!r}: say SECONDS or LOW,HIGH")
     return numbers[0], numbers[-1]
 
 
 def _tls(arguments: argparse.Namespace) -> TlsOptions:
-    for file in (arguments.cacert, arguments.cert, arguments.key):
-        if file is not None and not file.is_file():
-            raise WrongUsage(f"{file}: no such file")
+    if arguments.key is not None and not arguments.key.is_file():
+        raise WrongUsage(f"--key {arguments.key}: no such file")
+    for option, file in (("--cacert", arguments.cacert), ("--cert", arguments.cert)):
+        if file is not None and "-----BEGIN CERTIFICATE-----" not in read_text(file, named_by=option):
+            raise WrongUsage(f"{option} {file}: holds no certificate in PEM")
     if (arguments.cert is None) != (arguments.key is None):
         raise WrongUsage("--cert and --key go together")
     return TlsOptions(
@@ -245,7 +316,10 @@ def _tls(arguments: argparse.Namespace) -> TlsOptions:
 def _limits(arguments: argparse.Namespace) -> Limits:
     counts = (arguments.max_requests, arguments.connections, arguments.processes)
     if min(counts) < 1 or min(arguments.timeout, arguments.connect_timeout) <= 0 or arguments.drain < 0:
-        raise WrongUsage("--max-requests, --connections, --processes, --timeout and --connect-timeout must be above 0")
+        raise WrongUsage(
+            "--max-requests, --connections, --processes, --timeout and --connect-timeout must be above 0, "
+            "--drain at least 0"
+        )
     return Limits(
         requests_max=arguments.max_requests,
         timeout_seconds=arguments.timeout,

@@ -15,8 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.errors import WrongUsage
+from bench.load.files import read_text
 
 _GRID_SECONDS = 0.001
+#: A schedule is drawn whole before the first request, and takes some tens of bytes each.
+_PLANNED_MAX = 100_000_000
 
 
 class Process(StrEnum):
@@ -194,23 +197,30 @@ def schedule(arrivals: Arrivals, shape: Shape, *, seed: int, requests_max: int) 
         offsets = offsets[offsets < shape.duration_seconds]
     else:
         times, counts = shape.cumulative()
-        units = _units(arrivals, float(counts[-1]), seed)[:requests_max]
+        total = float(counts[-1])
+        if min(total, requests_max) > _PLANNED_MAX:
+            raise WrongUsage(
+                f"{total:g} requests are due, {_PLANNED_MAX:g} are the most of one run; lower the rate, the time "
+                "or --max-requests"
+            )
+        units = _units(arrivals, total, seed, requests_max)[:requests_max]
         offsets = np.interp(units, counts, times)
     nanoseconds: NDArray[np.uint64] = np.asarray(np.round(offsets[:requests_max] * 1e9), dtype=np.uint64)
     return nanoseconds
 
 
-def _units(arrivals: Arrivals, total: float, seed: int) -> NDArray[np.float64]:
-    """Arrival times of the process at one arrival a unit of time, up to `total`."""
+def _units(arrivals: Arrivals, total: float, seed: int, most: int) -> NDArray[np.float64]:
+    """Arrival times of the process at one arrival a unit of time, up to `total`; at least the first `most`."""
     if arrivals.process is Process.CONSTANT:
         # A hair is taken off, so that ten seconds at ten a second are a hundred and not one more.
-        return np.arange(0.0, max(total - 1e-9, 0.0), 1.0)
+        return np.arange(0.0, min(max(total - 1e-9, 0.0), float(most)), 1.0)
     generator = np.random.default_rng([seed, 1])
     squared = 1.0 if arrivals.process is Process.POISSON else arrivals.variation_ratio**2
     drawn: list[NDArray[np.float64]] = []
-    reached = 0.0
-    while reached < total:
-        size = int((total - reached) * 1.05 + 5 * math.sqrt(total * max(squared, 1.0)) + 10)
+    reached, count = 0.0, 0
+    while reached < total and count < most:
+        size = int(min((total - reached) * 1.05 + 5 * math.sqrt(total * max(squared, 1.0)) + 10, most))
+        count += size
         gaps = generator.exponential(size=size) if squared == 1.0 else generator.gamma(1 / squared, squared, size=size)
         drawn.append(reached + np.cumsum(gaps))
         reached = float(drawn[-1][-1])
@@ -221,11 +231,7 @@ def _units(arrivals: Arrivals, total: float, seed: int) -> NDArray[np.float64]:
 def read_trace(file: Path) -> NDArray[np.float64]:
     """One time in seconds a line, from the start of the run; empty lines and # comments are passed over."""
     times: list[float] = []
-    try:
-        lines = file.read_text().splitlines()
-    except OSError as error:
-        raise WrongUsage(f"trace {file}: {error.strerror}") from error
-    for place, line in enumerate(lines, start=1):
+    for place, line in enumerate(read_text(file, named_by="trace").splitlines(), start=1):
         if not line.strip() or line.startswith("#"):
             continue
         number = _number(line.split(",")[0])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from bench.errors import WrongUsage
 
@@ -79,11 +79,7 @@ class Endpoint:
     @classmethod
     def parse(cls, url: str, protocol: Protocol, proxy: str | None = None) -> "Endpoint":
         """A URL without a path gets the protocol's own."""
-        parts = urlsplit(url)
-        try:
-            port = parts.port
-        except ValueError as error:
-            raise WrongUsage(f"URL {url!r}: {error}") from error
+        parts, port = _split(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise WrongUsage(f"URL {url!r}: say http://HOST[:PORT][/PATH] or https://…")
         if parts.username or parts.password:
@@ -119,13 +115,22 @@ class Endpoint:
         }
 
 
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    """The URL's parts, and its port where it names one."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise WrongUsage(f"URL {url!r}: {error}") from error
+    return parts, port
+
+
 def _proxy(url: str) -> tuple[str, str | None]:
     """Its place, and what it is told of who asks."""
-    parts = urlsplit(url if "//" in url else f"http://{url}")
     try:
-        port = parts.port
-    except ValueError:
-        port = None
+        parts, port = _split(url if "//" in url else f"http://{url}")
+    except WrongUsage:  # its message would show the password
+        raise WrongUsage("the proxy's URL cannot be read: say http://[USER:PASSWORD@]HOST:PORT") from None
     if parts.scheme != "http" or not parts.hostname or not port:
         raise WrongUsage(f"proxy {parts.scheme}://{parts.hostname or ''}: say http://[USER:PASSWORD@]HOST:PORT")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -141,7 +146,7 @@ def proxy_from(environment: Mapping[str, str], url: str) -> str | None:
 
     Lower case counts before upper case. This machine is never asked for through a proxy.
     """
-    parts = urlsplit(url)
+    parts, _ = _split(url)
     host = (parts.hostname or "").lower()
 
     def told(name: str) -> str:

@@ -42,9 +42,12 @@ class Objectives:
                 number = float(value)
             except ValueError:
                 number = 0.0
-            if name not in ("ttft", "itl", "tpot", "e2e", "share") or number <= 0 or (name == "share" and number > 1):
+            highest = 1.0 if name == "share" else 1e6
+            if name not in ("ttft", "itl", "tpot", "e2e", "share") or not 0 < number <= highest:
                 raise WrongUsage(f"SLO {text!r}: {part!r} is none of ttft=S, itl=S, tpot=S, e2e=S, share=R")
             known["share_ratio" if name == "share" else f"{name}_seconds"] = number
+        if known.keys() == {"share_ratio"}:
+            raise WrongUsage(f"SLO {text!r}: a share of what? Add ttft=S, itl=S, tpot=S or e2e=S")
         return cls(**known)
 
     @property

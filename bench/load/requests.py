@@ -10,6 +10,7 @@ import numpy as np
 
 from bench.errors import WrongUsage
 from bench.load.endpoints import Protocol
+from bench.load.files import read_text
 
 #: Short words that tokenizers of today hold as one token each, so that N words are close to N tokens.
 # fmt: off
@@ -22,6 +23,10 @@ _WORDS = (
     "me", "even", "most", "made", "after",
 )
 # fmt: on
+
+#: Tokens of one prompt or answer, and of all prompts of a run together, which are kept in memory.
+LONGEST_TOKENS = 10_000_000
+_ALL_TOKENS_MAX = 100_000_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +45,15 @@ class Lengths:
             numbers = [float(number) for number in (rest if colon else name).split(",")]
         except ValueError:
             numbers = []
+        numbers = numbers if all(number <= LONGEST_TOKENS for number in numbers) else []
         if not colon and len(numbers) == 1 and numbers[0] >= 1:
             return cls(kind="constant", first=numbers[0])
         sound = len(numbers) == 2 and numbers[0] >= 1 and numbers[1] >= 0
         if name in ("uniform", "normal", "lognormal") and sound and (name != "uniform" or numbers[0] <= numbers[1]):
             return cls(kind=name, first=numbers[0], second=numbers[1])
         raise WrongUsage(
-            f"token count {text!r}: say N, uniform:LOW,HIGH, normal:MEAN,DEVIATION or lognormal:MEDIAN,SIGMA"
+            f"token count {text!r}: say N, uniform:LOW,HIGH, normal:MEAN,DEVIATION or lognormal:MEDIAN,SIGMA, "
+            f"with numbers up to {LONGEST_TOKENS}"
         )
 
     def draw(self, generator: np.random.Generator, count: int) -> list[int]:
@@ -58,6 +65,11 @@ class Lengths:
             drawn = generator.normal(self.first, self.second, size=count)
         else:
             drawn = generator.lognormal(np.log(self.first), self.second, size=count)
+        if drawn.max(initial=0.0) > LONGEST_TOKENS:
+            raise WrongUsage(
+                f"token counts {self.kind}:{self.first:g},{self.second:g}: {drawn.max():g} was drawn, "
+                f"{LONGEST_TOKENS} are the most; make the spread smaller"
+            )
         return [max(1, round(float(n))) for n in drawn]
 
 
@@ -105,26 +117,37 @@ def make_templates(source: RequestSource, *, protocol: Protocol, path: str, seed
     """All distinct requests of a run; the same source and seed give the same."""
     if source.file is not None:
         return _from_file(source, protocol, path)
-    if protocol is Protocol.PLAIN and source.template_file is None:
+    if protocol is Protocol.PLAIN and source.template_file is None and source.turns == 1:
         return (Template(method="GET", path=path, headers=source.headers),)
     generator = np.random.default_rng([seed, 3])
     shared = _words(generator, source.shared_prefix_tokens)
+    lengths = source.prompt_tokens.draw(generator, source.distinct * source.turns)
+    _require_room(source, lengths)
     prompts = [
         " ".join(filter(None, (shared, _words(generator, max(1, length - source.shared_prefix_tokens)))))
-        for length in source.prompt_tokens.draw(generator, source.distinct * source.turns)
+        for length in lengths
     ]
     outputs = source.output_tokens.draw(generator, source.distinct)
     if source.turns > 1:
         groups = [prompts[at * source.turns : (at + 1) * source.turns] for at in range(source.distinct)]
         pairs = zip(groups, outputs, strict=True)
         return tuple(_session(source, protocol, path, turns, output) for turns, output in pairs)
-    text = _read(source.template_file) if source.template_file else None
+    text = read_text(source.template_file, named_by="--template") if source.template_file else None
     return tuple(
         _template(
             source, path, _filled(text, source, prompt, output) if text else _body(source, protocol, prompt, output)
         )
         for prompt, output in zip(prompts, outputs, strict=True)
     )
+
+
+def _require_room(source: RequestSource, lengths: Sequence[int]) -> None:
+    tokens = sum(max(length, source.shared_prefix_tokens) for length in lengths)
+    if tokens > _ALL_TOKENS_MAX:
+        raise WrongUsage(
+            f"the {len(lengths)} different prompts have {tokens:g} tokens together, {_ALL_TOKENS_MAX:g} are the most; "
+            "lower --distinct, --turns, --prompt-tokens or --shared-prefix-tokens"
+        )
 
 
 def _words(generator: np.random.Generator, count: int) -> str:
@@ -176,13 +199,6 @@ def _session(source: RequestSource, protocol: Protocol, path: str, turns: Sequen
     )
 
 
-def _read(file: Path) -> str:
-    try:
-        return file.read_text()
-    except OSError as error:
-        raise WrongUsage(f"{file}: {error.strerror}") from error
-
-
 def _filled(text: str, source: RequestSource, prompt: str, output: int) -> str:
     """`{{prompt}}`, `{{model}}` go in as the inside of a JSON string, `{{output_tokens}}` as a number."""
     body = text.replace("{{prompt}}", json.dumps(prompt)[1:-1]).replace("{{model}}", json.dumps(source.model)[1:-1])
@@ -193,7 +209,7 @@ def _from_file(source: RequestSource, protocol: Protocol, path: str) -> tuple[Te
     """A JSON object a line: a body, `{"body": …, "path": …, "method": …, "headers": {…}}`, or `{"turns": ["…", …]}`."""
     file = source.file or Path()
     templates: list[Template] = []
-    for place, line in enumerate(_read(file).splitlines(), start=1):
+    for place, line in enumerate(read_text(file, named_by="--requests").splitlines(), start=1):
         if not line.strip():
             continue
         try:
@@ -202,7 +218,10 @@ def _from_file(source: RequestSource, protocol: Protocol, path: str) -> tuple[Te
             raise WrongUsage(f"{file}, line {place}: {error}") from error
         if not isinstance(told, dict):
             raise WrongUsage(f"{file}, line {place}: no JSON object")
-        templates.append(_from_line(source, protocol, path, told))
+        try:
+            templates.append(_from_line(source, protocol, path, told))
+        except WrongUsage as error:
+            raise WrongUsage(f"{file}, line {place}: {error}") from error
     if not templates:
         raise WrongUsage(f"{file} holds no request")
     return tuple(templates)
@@ -211,17 +230,22 @@ def _from_file(source: RequestSource, protocol: Protocol, path: str) -> tuple[Te
 def _from_line(source: RequestSource, protocol: Protocol, path: str, told: dict[str, Any]) -> Template:
     if "turns" in told:
         output = told.get("output_tokens", round(source.output_tokens.first))
-        return _session(source, protocol, path, [str(turn) for turn in told["turns"]], output)
+        turns = told["turns"]
+        if not isinstance(turns, list) or not turns or not isinstance(output, int):
+            raise WrongUsage('"turns" is a list of at least one text, "output_tokens" a whole number')
+        return _session(source, protocol, path, [str(turn) for turn in turns], output)
     if "body" not in told and "path" not in told:
         return _template(source, path, json.dumps(told))
-    body = told.get("body", "")
-    headers = source.headers + tuple((str(name), str(value)) for name, value in told.get("headers", {}).items())
+    body, own, path = told.get("body", ""), told.get("headers", {}), str(told.get("path", path))
+    if not isinstance(own, dict) or not path.startswith("/"):
+        raise WrongUsage('"headers" is an object of texts, "path" begins with /')
+    headers = source.headers + tuple((str(name), str(value)) for name, value in own.items())
     named = {name.lower() for name, _ in headers}
     if body and "content-type" not in named:
         headers += (("content-type", "application/json"),)
     return Template(
         method=str(told.get("method", "POST" if body else "GET")),
-        path=str(told.get("path", path)),
+        path=path,
         headers=headers,
         body=body if isinstance(body, str) else json.dumps(body),
     )

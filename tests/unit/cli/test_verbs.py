@@ -8,6 +8,7 @@ import pytest
 
 from bench.cli import main
 from bench.cli._verbs import Tree, run
+from bench.errors import WrongUsage
 
 VERB = (
     '"""Says {word}.\n\nAnd more."""\ndef add_arguments(parser): parser.add_argument("--loud", action="store_true")\n'
@@ -53,13 +54,18 @@ def test_help_lists_every_verb_with_its_first_line(tree: Tree, capsys: pytest.Ca
     assert "inner" not in told
 
 
-@pytest.mark.parametrize("argv", [[], ["sing"], ["hello", "--wrong"], ["nest"], ["nest", "sing"]])
-def test_wrong_usage_exits_with_2(tree: Tree, argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("argv", [[], ["sing"], ["nest"], ["nest", "sing"]])
+def test_a_verb_that_is_none_exits_with_2(tree: Tree, argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(tree, argv)
 
     assert ended.value.code == 2
     assert "usage: command" in capsys.readouterr().err
+
+
+def test_a_wrong_option_is_told_in_one_sentence(tree: Tree) -> None:
+    with pytest.raises(WrongUsage, match="--wrong; `command hello --help` lists"):
+        run(tree, ["hello", "--wrong"])
 
 
 def test_a_broken_verb_does_not_break_the_others(tree: Tree, tmp_path: Path) -> None:

@@ -41,21 +41,26 @@ def test_a_failing_server_exits_1(server: FaultyServer) -> None:
     assert bench_load(f"http://127.0.0.1:{server.port}/500", "--rate", "50", "--duration", "0.1").returncode == 1
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("http://192.0.2.1",),
-        ("nonsense",),
-        ("http://127.0.0.1", "--rate", "0"),
-        ("http://127.0.0.1", "--duration", "1e9"),
-        ("http://127.0.0.1", "--slo", "speed=1"),
-        ("http://127.0.0.1", "--find-knee"),
-        ("http://127.0.0.1", "--cert", "/nowhere"),
-        ("http://127.0.0.1", "--rate", "1", "--users", "1"),
-    ],
-)
-def test_what_cannot_be_asked_exits_2(words: tuple[str, ...]) -> None:
-    assert bench_load(*words).returncode == 2
+@pytest.mark.parametrize("words", [("http://192.0.2.1",), ("http://127.0.0.1", "--rate", "x")])
+def test_what_cannot_be_asked_is_one_sentence_and_exits_2(words: tuple[str, ...]) -> None:
+    done = bench_load(*words)
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("bench: ")
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_knee_goes_into_its_file(server: FaultyServer, tmp_path: Path) -> None:
+    told = tmp_path / "knee.json"
+    words = ("--find-knee", "--slo", "ttft=5", "--rate", "20", "--knee-max-rate", "20", "--knee-repeats", "1")
+
+    url = f"http://127.0.0.1:{server.port}/good"
+    done = bench_load(url, *words, "--arrivals", "constant", "--duration", "0.2", "--json", str(told))
+
+    assert done.returncode == 3, done.stderr  # it held to the highest rate
+    assert json.loads(told.read_text())["holds_at_rate"] == 20
+    assert done.stdout == ""
 
 
 def test_the_first_interrupt_drains_and_still_reports(server: FaultyServer, tmp_path: Path) -> None:
