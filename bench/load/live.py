@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -16,6 +16,8 @@ from rich.table import Table
 from bench.load.engines import Glance
 from bench.load.orders import LoadOrder, LoopKind
 from bench.load.results import LoadResult
+
+_TABLE_COLUMNS: Final = 110
 
 
 class LiveView:
@@ -93,6 +95,8 @@ def tell_result(result: LoadResult) -> None:
     """The result for a reader, on stdout."""
     told = result.to_json(with_histograms=False)
     console = Console(soft_wrap=True)
+    # A figure that is cut is none: a narrow terminal wraps the lines, and a file has no width.
+    console.width = max(console.width, _TABLE_COLUMNS)
     requests = told["requests"]
     failed = sum(failure["count"] for failure in requests["failed"].values())
     counts = f"sent {requests['sent']}, ok {requests['ok']}, failed {failed}, not sent {requests['not_sent']}"

@@ -37,6 +37,15 @@ def test_a_good_run_exits_0_and_writes_its_files(server: FaultyServer, tmp_path:
     assert "<svg" in html.read_text()
 
 
+def test_the_table_shows_its_figures_whole_where_there_is_no_terminal(server: FaultyServer) -> None:
+    words = ("--users", "2", "--max-requests", "6", "--backend-header", "x-backend")
+
+    told = bench_load(f"http://127.0.0.1:{server.port}/good", *words).stdout
+
+    assert "TTFT from intended" in told
+    assert "…" not in told
+
+
 def test_a_failing_server_exits_1(server: FaultyServer) -> None:
     assert bench_load(f"http://127.0.0.1:{server.port}/500", "--rate", "50", "--duration", "0.1").returncode == 1
 
