@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.errors import WrongUsage
-from bench.load.arrivals import Arrivals, Process, Shape, read_trace
+from bench.load.arrivals import Arrivals, Process, Shape, trace_shape
 from bench.load.endpoints import Endpoint, Protocol, TlsOptions, inside_cluster, proxy_from, require_consent
 from bench.load.engines import EngineKind
 from bench.load.files import read_text, require_writable
@@ -222,10 +222,7 @@ def _trace_shape(arguments: argparse.Namespace, arrivals: Arrivals, loop: LoopKi
     """As long as the trace unless a duration is given; the level is the mean rate, for whoever watches."""
     if arguments.rate is not None or arguments.steps is not None or arguments.find_knee or loop is LoopKind.CLOSED:
         raise WrongUsage("a trace holds the times; leave out --rate, --steps, --users, --closed and --find-knee")
-    times = read_trace(arrivals.trace_file or Path())
-    # A hair after its last request, which is due before the end and not at it.
-    length = arguments.duration or float(times[-1]) + 0.001
-    return Shape.constant(float((times < length).sum()) / length, length)
+    return trace_shape(arrivals, arguments.duration)
 
 
 def _source(arguments: argparse.Namespace) -> RequestSource:

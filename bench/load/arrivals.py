@@ -243,6 +243,14 @@ def read_trace(file: Path) -> NDArray[np.float64]:
     return np.sort(np.asarray(times))
 
 
+def trace_shape(arrivals: Arrivals, duration_seconds: float | None) -> Shape:
+    """As long as the trace unless a duration is given; its level is the mean rate."""
+    times = read_trace(arrivals.trace_file or Path())
+    # A hair after its last request, which is due before the end and not at it.
+    length = duration_seconds or float(times[-1]) + 0.001
+    return Shape.constant(float((times < length).sum()) / length, length)
+
+
 def share_out(
     offsets: NDArray[np.uint64], *, workers: int, seed: int
 ) -> Sequence[tuple[NDArray[np.uint64], NDArray[np.uint64]]]:

@@ -11,6 +11,7 @@ of ours imports either.
 
 import json
 import logging
+import math
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -26,9 +27,10 @@ from locust.exception import StopUser
 from locust.runners import MasterRunner, WorkerRunner
 
 from bench.errors import WrongUsage
-from bench.load.arrivals import Arrivals, Shape
+from bench.load.arrivals import Arrivals, Process, Shape, trace_shape
 from bench.load.clients import Client
 from bench.load.endpoints import Endpoint, Protocol, TlsOptions, inside_cluster, require_consent
+from bench.load.files import require_writable
 from bench.load.lines import Line
 from bench.load.orders import Limits, LoadOrder, LoopKind, Objectives, shares
 from bench.load.requests import Lengths, RequestSource
@@ -38,6 +40,7 @@ from bench.load.tallies import Tally, merged
 _LOG = logging.getLogger(__name__)
 #: Longest that an engine runs without being stopped by locust.
 _DAY_SECONDS = 86_400.0
+_ANY_TIME = Shape.constant(0.0, _DAY_SECONDS)
 _QUEUE = 1_000_000
 _REPORT_KEY = "bench_load"
 
@@ -120,7 +123,7 @@ def _open_line(user: _Declared, loop: str) -> Line:
     if not host:
         raise WrongUsage(f"{type(user).__name__} has no host; give --host URL")
     options = user.environment.parsed_options
-    shape, arrivals = Shape.constant(0.0, _DAY_SECONDS), Arrivals()
+    shape, arrivals = _ANY_TIME, Arrivals()
     if loop == "open":
         shape, arrivals = schedule_of(options)
     kind = LoopKind.OPEN if loop == "open" else LoopKind.CLOSED
@@ -192,10 +195,14 @@ class EngineUser(_Declared):
 
 def schedule_of(options: Any) -> tuple[Shape, Arrivals]:
     """The open loop that the command line asks for."""
-    arrivals = Arrivals.parse(options.bench_arrivals)
+    arrivals, rate, duration = Arrivals.parse(options.bench_arrivals), options.bench_rate, options.bench_duration
+    if not 0 < rate < math.inf or (duration is not None and not 0 < duration <= _DAY_SECONDS):
+        raise WrongUsage("--bench-rate and --bench-duration must be above 0, and the duration at most a day")
+    if arrivals.process is Process.TRACE:
+        return trace_shape(arrivals, duration), arrivals
     if options.bench_steps:
         return Shape.parse(options.bench_steps), arrivals
-    return Shape.constant(options.bench_rate, options.bench_duration), arrivals
+    return Shape.constant(rate, duration or 30.0), arrivals
 
 
 class ScheduleShape(LoadTestShape):
@@ -218,11 +225,29 @@ class ScheduleShape(LoadTestShape):
 def _add_options(parser: Any) -> None:
     group = parser.add_argument_group("bench")
     group.add_argument("--bench-rate", type=float, default=10.0, help="open loop: requests a second")
-    group.add_argument("--bench-duration", type=float, default=30.0, help="open loop: seconds")
+    group.add_argument("--bench-duration", type=float, help="open loop: seconds (default 30, or the trace's)")
     group.add_argument("--bench-arrivals", default="poisson", help="constant, poisson, gamma:CV, trace:FILE")
     group.add_argument("--bench-steps", default="", help="rates over time, as in bench load --steps")
     group.add_argument("--bench-yes-really", default="", help="consent to load a host that is not this machine")
     group.add_argument("--bench-json", default="", help="file for the exact result, one JSON object")
+
+
+def _require_sound(environment: Any) -> None:
+    """What would fail in every user is told once, before there is one."""
+    options = environment.parsed_options
+    if options is None:  # locust as a library
+        return
+    if options.bench_json:
+        require_writable(Path(options.bench_json), named_by="--bench-json")
+    for kind in environment.user_classes:
+        if not issubclass(kind, _Declared):
+            continue
+        host = kind.host or environment.host
+        if not host and options.headless:
+            raise WrongUsage(f"{kind.__name__} has no host; give --host URL")
+        declared: type[_Declared] = kind
+        shape, arrivals = schedule_of(options) if issubclass(kind, ScheduledUser) else (_ANY_TIME, Arrivals())
+        declared.order(host or "http://127.0.0.1", loop=LoopKind.OPEN, shape=shape, arrivals=arrivals)
 
 
 def _on_share(environment: Any, msg: Any, **_: Any) -> None:  # noqa: ARG001 -- locust's signature
@@ -234,6 +259,11 @@ def _on_init(environment: Any, **_: Any) -> None:
     if isinstance(runner, WorkerRunner):
         runner.register_message("bench_share", _on_share)
         return
+    try:
+        _require_sound(environment)
+    except WrongUsage as error:
+        _LOG.error("%s", error)
+        raise SystemExit(int(Exit.WRONG_USAGE)) from None
     # What is known to be refused is refused before anything is opened; a host of the web page's form comes later.
     for kind in environment.user_classes:
         if issubclass(kind, _Declared) and (host := kind.host or environment.host):

@@ -86,6 +86,27 @@ def test_another_machine_is_not_loaded_without_consent() -> None:
     assert "--bench-yes-really http://192.0.2.1" in done.stderr
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--host", "nonsense"),
+        (),
+        ("--host", "http://127.0.0.1:1", "--bench-rate", "nan"),
+        ("--host", "http://127.0.0.1:1", "--bench-duration", "0"),
+        ("--host", "http://127.0.0.1:1", "--bench-steps", "5"),
+        ("--host", "http://127.0.0.1:1", "--bench-arrivals", "trace:/nowhere"),
+        ("--host", "http://127.0.0.1:1", "--bench-json", "/nowhere/told.json"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_once_and_before_any_user(words: tuple[str, ...]) -> None:
+    command = [sys.executable, "-m", "locust", "-f", str(EXAMPLES / "open_loop.py"), "--headless", *words]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+
+    assert done.returncode == 2
+    assert done.stderr.count("ERROR") == 1
+    assert "Traceback" not in done.stderr
+
+
 def fetch(url: str, form: dict[str, str] | None = None) -> dict[str, Any]:
     data = urllib.parse.urlencode(form).encode() if form is not None else None
     with urllib.request.urlopen(url, data, timeout=5) as answer:
