@@ -21,12 +21,12 @@ from bench.load.requests import LONGEST_TOKENS, Lengths, RequestSource
 _LONGEST_SECONDS = 3600.0
 
 
-def _finite(text: str) -> float:
+def number(text: str) -> float:
     """A number of a command line that is one: neither `nan` nor `inf`."""
-    number = float(text)
-    if not math.isfinite(number):
+    value = float(text)
+    if not math.isfinite(value):
         raise argparse.ArgumentTypeError(f"{text} is no finite number")
-    return number
+    return value
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_load(group: Any) -> None:
     level = group.add_mutually_exclusive_group()
-    level.add_argument("--rate", type=_finite, metavar="R", help="open loop: requests a second (default 1)")
+    level.add_argument("--rate", type=number, metavar="R", help="open loop: requests a second (default 1)")
     level.add_argument("--users", type=int, metavar="N", help="closed loop: users, each waiting for its answer")
     group.add_argument(
         "--closed", action="store_true", help="with --steps: the levels are users, not requests a second"
@@ -50,14 +50,14 @@ def _add_load(group: Any) -> None:
         "--steps", metavar="S", help="LEVEL:SECONDS, FROM-TO:SECONDS (ramp), MEAN~AMPLITUDE/PERIOD:SECONDS (sine), …"
     )
     group.add_argument(
-        "--duration", type=_finite, metavar="S", help="seconds (default 30, or the steps' or the trace's own)"
+        "--duration", type=number, metavar="S", help="seconds (default 30, or the steps' or the trace's own)"
     )
     group.add_argument(
-        "--max-duration", type=_finite, default=_LONGEST_SECONDS, metavar="S", help="refuse more than this"
+        "--max-duration", type=number, default=_LONGEST_SECONDS, metavar="S", help="refuse more than this"
     )
     group.add_argument("--max-requests", type=int, default=1_000_000, metavar="N", help="end after so many")
     group.add_argument("--think", default="0", metavar="S[,S]", help="closed loop: pause of a user, drawn between two")
-    group.add_argument("--warmup", type=_finite, default=0.0, metavar="S", help="first seconds, kept and labelled")
+    group.add_argument("--warmup", type=number, default=0.0, metavar="S", help="first seconds, kept and labelled")
     group.add_argument("--processes", type=int, default=1, metavar="N", help="workers, one core each")
     group.add_argument("--seed", type=int, default=1, metavar="N", help="of arrivals, prompts and their split")
 
@@ -72,7 +72,7 @@ def _add_requests(group: Any) -> None:
     )
     group.add_argument("--distinct", type=int, default=256, metavar="N", help="different requests made (default 256)")
     group.add_argument("--turns", type=int, default=1, metavar="N", help="requests of a conversation")
-    group.add_argument("--turn-think", type=_finite, default=0.0, metavar="S", help="pause between turns")
+    group.add_argument("--turn-think", type=number, default=0.0, metavar="S", help="pause between turns")
     group.add_argument("--no-stream", action="store_true", help="ask for the answer in one piece")
     group.add_argument("--requests", type=Path, metavar="FILE", help="requests to send, a JSON object a line")
     group.add_argument("--template", type=Path, metavar="FILE", help="body with {{prompt}} {{model}} {{output_tokens}}")
@@ -93,16 +93,16 @@ def _add_connection(group: Any) -> None:
         "--proxy", metavar="URL", help="HTTP proxy (default: from http_proxy, https_proxy, no_proxy; '' for none)"
     )
     group.add_argument("--connections", type=int, default=10_000, metavar="N", help="at most so many requests at once")
-    group.add_argument("--timeout", type=_finite, default=120.0, metavar="S", help="of a whole request")
-    group.add_argument("--connect-timeout", type=_finite, default=10.0, metavar="S")
-    group.add_argument("--drain", type=_finite, default=30.0, metavar="S", help="how long open requests may still take")
+    group.add_argument("--timeout", type=number, default=120.0, metavar="S", help="of a whole request")
+    group.add_argument("--connect-timeout", type=number, default=10.0, metavar="S")
+    group.add_argument("--drain", type=number, default=30.0, metavar="S", help="how long open requests may still take")
     group.add_argument("--yes-really", metavar="URL", help="consent to load a machine that is not this one")
 
 
 def _add_output(group: Any) -> None:
     group.add_argument("--slo", default="", metavar="S", help="ttft=0.5,itl=0.05,tpot=,e2e=,share=0.99")
     group.add_argument("--find-knee", action="store_true", help="search the rate at which the SLO breaks")
-    group.add_argument("--knee-max-rate", type=_finite, default=10_000.0, metavar="R")
+    group.add_argument("--knee-max-rate", type=number, default=10_000.0, metavar="R")
     group.add_argument("--knee-repeats", type=int, default=3, metavar="N")
     group.add_argument("--backend-header", metavar="N", help="answer header that names the backend")
     group.add_argument("--backend-member", metavar="N", help="member of the first event that names the backend")
