@@ -19,7 +19,6 @@ from importlib import metadata
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 
 from bench import interruption
 from bench.cli._choosing import add_scenario_arguments, chosen
@@ -145,11 +144,12 @@ class _Execution:
         """What becomes of the run, at the first Ctrl-C and at the second."""
         if count == 1:
             told = "interrupted: what was measured is kept, and what was created is being removed"
-            self._say(f"{told}. Ctrl-C again leaves it there; {self._cure} removes it later.")
+            _say(self.talk, f"bench: {told}. Ctrl-C again leaves it there; {self._cure} removes it later.")
         else:
             refs = in_order(leftovers(self.journal_path)) if self.journal_path.is_file() else ()
             left = ", ".join(map(str, refs))
-            self._say(f"interrupted again: {f'{left} stay; {self._cure} removes them' if left else 'nothing stays'}.")
+            rest = f"{left} stay; {self._cure} removes them" if left else "nothing stays"
+            _say(self.talk, f"bench: interrupted again: {rest}.")
 
     @property
     def _cure(self) -> str:
@@ -158,9 +158,6 @@ class _Execution:
         words += ["--target", given.target] if given.target != "lab" else []
         words += ["--kubeconfig", str(given.kubeconfig)] if given.kubeconfig else []
         return f"`{shlex.join(words)}`"
-
-    def _say(self, sentence: str) -> None:
-        self.talk.print(f"bench: {sentence}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _record(target: OpenTarget, plan: Plan) -> RunRecord:
@@ -193,7 +190,7 @@ def _execute(execution: _Execution) -> int:
         finally:
             is_whole = _is_whole(execution.plan, outcomes, is_interrupted=runner.is_interrupted)
             final = execution.store.finish(execution.record, is_whole=is_whole)
-            execution.talk.print(f"kept in {execution.store.folder}")
+            _say(execution.talk, f"kept in {execution.store.folder}")
         _tell(execution, final, outcomes)
         return interruption.EXIT_CODE if runner.is_interrupted else exit_code(tuple(outcomes))
 
@@ -218,6 +215,11 @@ def _write_page(folder: Path, talk: Console) -> None:
     try:
         (folder / PAGE_FILE).write_text(render_page(load_run(folder)), encoding="utf-8")
     except (OSError, BenchError, ArithmeticError, ValueError, LookupError, TypeError) as error:
-        talk.print(f"{PAGE_FILE} was not written: {type(error).__name__}: {escape(str(error))}")
+        _say(talk, f"{PAGE_FILE} was not written: {type(error).__name__}: {error}")
     else:
-        talk.print(f"the report: {folder / PAGE_FILE}")
+        _say(talk, f"the report: {folder / PAGE_FILE}")
+
+
+def _say(talk: Console, sentence: str) -> None:
+    """On one line, however long: paths are there to be copied."""
+    talk.print(sentence, markup=False, highlight=False, soft_wrap=True)
