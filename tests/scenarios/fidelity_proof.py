@@ -200,19 +200,26 @@ def _is_bad(reading: Measurement) -> bool:
     return float(reading.values.max()) > 0.0
 
 
+SERVED_SECONDS: Final = 0.1
+"""From Prometheus' stamp until the exporter has answered: a pass that comes meanwhile may be what it shows."""
+
+
 def age_errors_seconds(recording: Recording) -> FloatArray:
     """The ages that were told, of all devices, less the true ones: to the middle of the pass that the lab logged."""
     devices = by_device(recording.readings, node_shifts(recording.readings))
     energies = find_passes(list(devices.values()), recording.readings).energies
     errors = []
     for uuid, energy in energies.items():
-        passes = [event for event in recording.events if _is_pass(event, devices[uuid].node)]
-        begun = np.array([event["began_utc_seconds"] for event in passes])
-        ended = np.array([event["ended_utc_seconds"] for event in passes])
-        last = np.searchsorted(ended, energy.times_seconds) - 1
+        logged = [event for event in recording.events if _is_pass(event, devices[uuid].node)]
+        passes = np.array([(each["began_utc_seconds"] + each["ended_utc_seconds"]) / 2.0 for each in logged])
+        last = np.searchsorted(passes, energy.times_seconds) - 1
+        before = energy.times_seconds - passes[np.maximum(last, 0)]
+        after = energy.times_seconds - passes[np.minimum(last + 1, passes.size - 1)]
+        is_after = (after >= -SERVED_SECONDS) & (
+            np.abs(energy.ages_seconds - after) < np.abs(energy.ages_seconds - before)
+        )
         known = (last >= 0) & np.isfinite(energy.ages_seconds)
-        true = energy.times_seconds - (begun + ended)[last] / 2.0
-        errors.append((energy.ages_seconds - true)[known])
+        errors.append((energy.ages_seconds - np.where(is_after, after, before))[known])
     return np.concatenate(errors)
 
 
