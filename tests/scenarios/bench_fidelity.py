@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -38,16 +39,38 @@ AGE_BOUND_SECONDS: Final = 0.1
 LARGE_RUN: Final = ROOT / "tests" / "unit" / "evidence" / "large_run.py"
 SLOW: Final = "collect_interval_measured_to_configured_ratio"
 
-SOUND: Final[Mapping[str, tuple[float, float, float, tuple[int, ...]]]] = {
-    "sound-30-15": (30.0, 15.0, 120.0, (1,)),
-    "sound-15-15": (15.0, 15.0, 60.0, (2,)),
-    "sound-5-5": (5.0, 5.0, 45.0, (3,)),
-    "sound-1-5": (1.0, 5.0, 45.0, (4,)),
-    "sound-1-1": (1.0, 1.0, 30.0, (5, 6, 7)),
-    "sound-2-3": (2.0, 3.0, 30.0, (8, 9)),
-    "sound-3-1": (3.0, 1.0, 30.0, (10,)),
-}
-"""By piece the collect and the scrape interval, the length of the course, and the seeds of the runs."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sound:
+    """Runs on a sound lab: its intervals, the length of the course, the seeds, and what else the lab is told."""
+
+    collect_seconds: float
+    scrape_seconds: float
+    duration_seconds: float
+    seeds: tuple[int, ...]
+    more: tuple[str, ...] = ()
+
+
+def _sounds() -> Iterator[tuple[str, Sound]]:
+    for collect, scrape, seconds, seeds in (
+        (30.0, 15.0, 120.0, (1,)),
+        (15.0, 15.0, 60.0, (2,)),
+        (5.0, 5.0, 45.0, (3,)),
+        (1.0, 5.0, 45.0, (4,)),
+        (1.0, 1.0, 30.0, (5, 6, 7)),
+        (2.0, 3.0, 30.0, (8, 9)),
+    ):
+        runs = Sound(collect_seconds=collect, scrape_seconds=scrape, duration_seconds=seconds, seeds=seeds)
+        yield f"sound-{collect:g}-{scrape:g}", runs
+    by_claim = ("--allocation", "dra")
+    yield (
+        "sound-claims",
+        Sound(collect_seconds=1.0, scrape_seconds=1.0, duration_seconds=30.0, seeds=(1,), more=by_claim),
+    )
+
+
+SOUND: Final = dict(_sounds())
+"""By piece; in the last one devices are claimed."""
 
 Row = tuple[str, str, bool]
 """What was claimed, what was seen, and whether that shows it."""
@@ -55,11 +78,18 @@ Row = tuple[str, str, bool]
 
 def measure_sound(piece: str) -> Any:
     """The runs of one pair of intervals: what they blame, and how far their ages are from the lab's log."""
-    collect, scrape, seconds, seeds = SOUND[piece]
-    arguments = (*LAB, "--exporter-interval", str(collect), "--scrape-interval", str(scrape))
-    with running_lab(unique_name("fidelity"), *arguments) as lab:
-        runs = [_sound(record(lab, f"{piece}-{seed}", seed=seed, duration_seconds=seconds)) for seed in seeds]
-    return {"collect_seconds": collect, "scrape_seconds": scrape, "runs": runs}
+    of = SOUND[piece]
+    intervals = ("--exporter-interval", str(of.collect_seconds), "--scrape-interval", str(of.scrape_seconds))
+    with running_lab(unique_name("fidelity"), *LAB, *intervals, *of.more) as lab:
+        runs = [
+            _sound(record(lab, f"{piece}-{seed}", seed=seed, duration_seconds=of.duration_seconds)) for seed in of.seeds
+        ]
+    return {
+        "collect_seconds": of.collect_seconds,
+        "scrape_seconds": of.scrape_seconds,
+        "told": " ".join(of.more),
+        "runs": runs,
+    }
 
 
 def _sound(recording: Recording) -> Any:
@@ -131,7 +161,8 @@ def _age_row(pair: Mapping[str, Any]) -> Row:
     worst = max(run["age_error_worst_seconds"] for run in runs)
     p95 = max(run["age_error_p95_seconds"] for run in runs)
     count = sum(run["ages_total"] for run in runs)
-    claim = f"sample ages at collect {collect:g} s, scrape {scrape:g} s, within {AGE_BOUND_SECONDS:g} s"
+    told = f" {pair['told']}" if pair["told"] else ""
+    claim = f"sample ages at collect {collect:g} s, scrape {scrape:g} s{told}, within {AGE_BOUND_SECONDS:g} s"
     seen = f"off by {worst:.3f} s at most, 95 of 100 by {p95:.3f} s; {count} samples, runs: {len(runs)}"
     return claim, seen, worst <= AGE_BOUND_SECONDS
 
