@@ -18,7 +18,8 @@ QUICK: Final[Mapping[str, object]] = {
     "repeats": 1,
     "hold_seconds": 1.5,
     "memory_bytes": 16 << 20,
-    "window_seconds": 1,
+    "window_seconds": 1.5,
+    "windows": 13,
     "burn_image": "gpu-bench:0.1.0",
     "pod_seconds": 60,
 }
