@@ -1,14 +1,16 @@
 """
-What the load generator says of a request, held against what ollama and the Gateway's access log say of the same one.
+What the load generator says of requests, held against what ollama and the Gateway say of the same ones.
 
-Requests are matched by the id that each carries. Nothing is heard before it was said: no figure of the client may be
-smaller than the part of it that a server saw, and what is left over is the way between them.
+Those of ollama and of the Gateway's access log are matched by the id that each request carries; the Gateway's metrics,
+as Prometheus stored them, by the service that only these requests asked. Nothing is heard before it was said: no figure
+of the client may be smaller than the part of it that a server saw, and what is left over is the way between them.
 """
 
 import json
 import secrets
 import statistics
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -20,22 +22,23 @@ from bench.cluster.inventory import inventory_of, see
 from bench.cluster.journal import Journal
 from bench.model.scenario import LoadWorkers
 from bench.rig.cluster_rig import ClusterRig, Surroundings
-from tests.lab.asking import wait_until
+from tests.lab.asking import query, wait_until
 from tests.lab.running import RunningLab
 from workloads.ollama import BACKEND_HEADER, Ollama
 
-pytestmark = [pytest.mark.lab, pytest.mark.measures]
+pytestmark = pytest.mark.lab
 
 RATE: Final = 0.5
 """One request at a time: what waits inside of ollama is in none of its durations."""
 
-SECONDS: Final = 12
+SECONDS: Final = 6
 WAY_SECONDS: Final = 0.05
 """Two proxies and a Service on a machine that does other things too; the median is far below."""
 
 
-@pytest.fixture
-def rig(lab: RunningLab, tmp_path: Path) -> Iterator[ClusterRig]:
+@pytest.fixture(scope="module")
+def rig(lab: RunningLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterRig]:
+    tmp_path = tmp_path_factory.mktemp("agreement")
     with (
         Cluster.open(kubeconfig=lab.kubeconfig) as cluster,
         ClusterRig(
@@ -53,13 +56,23 @@ def rig(lab: RunningLab, tmp_path: Path) -> Iterator[ClusterRig]:
         yield rig
 
 
-@pytest.fixture
-def server(rig: ClusterRig) -> Ollama:
+@pytest.fixture(scope="module")
+def server(rig: ClusterRig) -> Iterator[Ollama]:
     gateway = rig.gateway()
     namespace = rig.namespace("agreement")
     server = Ollama(namespace=namespace, model="lab-llama", gateway=gateway.name, gateway_namespace=gateway.namespace)
     rig.deploy(server, within_seconds=120.0)
-    return server
+    yield server
+    take_away(rig, server)
+
+
+def take_away(rig: ClusterRig, server: Ollama) -> None:
+    """Its pods are given no time to drain: nobody asks them any more, and their namespace would wait for them."""
+    cluster, inside = rig.around.cluster, f"namespaces/{server.namespace}"
+    rig.remove(*(manifest for manifest in server.manifests() if manifest["kind"] == "Deployment"))
+    wait_until(lambda: not cluster.list(f"/apis/apps/v1/{inside}/replicasets").items, within_seconds=20)
+    left = [pod["metadata"] for pod in cluster.list(f"/api/v1/{inside}/pods").items]
+    rig.remove(*({"apiVersion": "v1", "kind": "Pod", "metadata": pod} for pod in left), grace_seconds=0)
 
 
 def arguments(server: Ollama, url: str) -> tuple[str, ...]:
@@ -80,6 +93,44 @@ def access_log(rig: ClusterRig, ids: set[str]) -> dict[str, Mapping[str, Any]]:
         return {line["request_X-Request-Id"]: line for line in lines if line["request_X-Request-Id"] in ids}
 
     return wait_until(lambda: known if len(known := found()) == len(ids) else {}, within_seconds=20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """Requests to one service by the Gateway's metrics, and what they took together."""
+
+    requests: float
+    seconds: float
+
+    def since(self, before: "Served | None") -> "Served":
+        if before is None:
+            return self
+        return Served(requests=self.requests - before.requests, seconds=self.seconds - before.seconds)
+
+
+def served(lab: RunningLab) -> dict[str, Served]:
+    """Each service of the Gateway as Prometheus has it now, by the name that the access log has too."""
+    both = '{__name__=~"traefik_service_request_duration_seconds_(sum|count)"}'
+    told = {
+        (each["metric"]["service"], each["metric"]["__name__"].rpartition("_")[2]): float(each["value"][1])
+        for each in query(lab, f"sum by (__name__, service) ({both})")
+    }
+    services = {service for service, _ in told}
+    return {name: Served(requests=told[name, "count"], seconds=told[name, "sum"]) for name in services}
+
+
+def counted(lab: RunningLab, services: set[str], before: Mapping[str, Served], requests: int) -> Served:
+    """What the one service that was asked took for the requests since then, once Prometheus has them all."""
+    (service,) = services
+
+    def now() -> Served | None:
+        known = served(lab).get(service)
+        since = known.since(before.get(service)) if known else None
+        return since if since and since.requests >= requests else None
+
+    found = wait_until(now, within_seconds=20)
+    assert found is not None
+    return found
 
 
 def read(folder: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -112,30 +163,36 @@ CAUSAL: Final = (
 
 @pytest.mark.parametrize("workers", [None, LoadWorkers(count=2)], ids=["from here", "from pods"])
 def test_client_ollama_and_gateway_tell_the_same_of_each_request(
-    rig: ClusterRig, server: Ollama, workers: LoadWorkers | None, record_testsuite_property: Any
+    lab: RunningLab, rig: ClusterRig, server: Ollama, workers: LoadWorkers | None, record_testsuite_property: Any
 ) -> None:
+    before = served(lab)
     url = rig.gateway().url if workers is None else rig.gateway().inside_url
 
     load = rig.load(url=url, steps=f"{RATE}:{SECONDS}", arguments=arguments(server, url), workers=workers)
     load.finish(within_seconds=60.0)
     assert list(load.readings({}))
-    summary, records = read(rig.around.folder / "load-1")
+    summary, records = read(max(rig.around.folder.glob("load-*")))
     assert summary["requests"]["failed"] == {}, summary["requests"]
     lines = access_log(rig, {record["id"] for record in records})
     assert all(record["server"] for record in records), records[0]
     differences = [compared(summary, record, lines[record["id"]]) for record in records]
     medians = {name: statistics.median(each[name] for each in differences) for name in differences[0]}
+    metrics = counted(lab, {line["ServiceName"] for line in lines.values()}, before, len(records))
+    beyond_metrics = summary["e2e_seconds"]["from_sent"]["mean"] - metrics.seconds / metrics.requests
     bound = summary["clock"]["bound_seconds"] + summary["clock"].get("master", {}).get("bound_seconds", 0.0)
     where = "here" if workers is None else "pods"
     record_testsuite_property(f"{where}_clock_bound_seconds", bound)
     for name, value in medians.items():
         record_testsuite_property(f"{where}_{name}_seconds", value)
-    print(where, len(records), summary["clock"], medians)  # noqa: T201
+    record_testsuite_property(f"{where}_mean_e2e_beyond_the_gateways_metrics_seconds", beyond_metrics)
+    print(where, len(records), summary["clock"], medians, metrics, beyond_metrics)  # noqa: T201
 
     assert len(records) == summary["requests"]["ok"] == summary["requests"]["planned"] > 0
     for name in CAUSAL:
         assert min(each[name] for each in differences) >= -bound, (name, medians)
     assert all(abs(value) < WAY_SECONDS for value in medians.values()), medians
+    assert metrics.requests == len(records)
+    assert -bound <= beyond_metrics < WAY_SECONDS, (metrics, summary["e2e_seconds"])
     if workers is not None:
         assert summary["workers"] == workers.count
         assert all(clock["bound_seconds"] < WAY_SECONDS for clock in summary["clock"]["workers"])
