@@ -4,15 +4,13 @@ Prove what is said of autoscaling: the table that `make bench-autoscaling` print
 Exit status: 0 all that is claimed was shown, 1 something was not.
 """
 
-import json
 import sys
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
-from tests.lab.bench_lab import machine
 from tests.lab.running import ROOT, running_lab, unique_name
 from tests.scenarios import reaction_proof, stage_proof
+from tests.scenarios.proof_table import Row, keep
 from tests.scenarios.reaction_proof import REFUSED_BELOW, ReactionProof
 from tests.scenarios.stage_proof import DELAY_SECONDS, StageProof
 
@@ -29,13 +27,8 @@ def main() -> int:
     with running_lab(unique_name("reactions"), *reaction_proof.LAB) as lab:
         reactions = reaction_proof.prove_reactions(lab)
     rows = [*stage_rows(stages), *reaction_rows(reactions)]
-    at = f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}"
-    _write(at, rows, {"stages": stages.to_json(), "reactions": reactions.to_json()})
-    return 0 if all(is_shown for _, _, is_shown in rows) else 1
-
-
-Row = tuple[str, str, bool]
-"""What was claimed, what was seen, and whether that shows it."""
+    is_shown = keep(FOLDER, "Autoscaling", rows, {"stages": stages.to_json(), "reactions": reactions.to_json()})
+    return 0 if is_shown else 1
 
 
 def stage_rows(proof: StageProof) -> Iterator[Row]:
@@ -64,17 +57,6 @@ def reaction_rows(proof: ReactionProof) -> Iterator[Row]:
     yield what, f"p = {proof.sound_p_value:.3f}", proof.sound_p_value >= REFUSED_BELOW
     what = f"{len(proof.doubled_seconds)} reactions with the collect interval doubled do not"
     yield what, f"p = {proof.doubled_p_value:.2g}", proof.doubled_p_value < REFUSED_BELOW
-
-
-def _write(at: str, rows: Sequence[Row], beside: dict[str, Any]) -> None:
-    on = machine()
-    lines = ["| claim | seen | shown |", "|---|---|---|"]
-    lines += [f"| {what} | {seen} | {'yes' if is_shown else 'NO'} |" for what, seen, is_shown in rows]
-    text = "\n".join([f"# Autoscaling on a lab (embedded), {at}", "", *lines, "", f"On {json.dumps(on)}.", ""])
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{at}.md").write_text(text, encoding="utf-8")
-    (FOLDER / f"{at}.json").write_text(json.dumps({"machine": on, **beside}, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

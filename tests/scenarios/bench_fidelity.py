@@ -11,13 +11,11 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from tests.lab.bench_lab import machine
 from tests.lab.running import ROOT, running_lab, unique_name
 from tests.scenarios.fidelity_proof import (
     GHOST,
@@ -31,6 +29,7 @@ from tests.scenarios.fidelity_proof import (
     record_slow,
     verdicts,
 )
+from tests.scenarios.proof_table import Row, keep
 
 FOLDER: Final = ROOT / "results" / "bench-fidelity"
 PARTS: Final = FOLDER / "parts"
@@ -71,9 +70,6 @@ def _sounds() -> Iterator[tuple[str, Sound]]:
 
 SOUND: Final = dict(_sounds())
 """By piece; in the last one devices are claimed."""
-
-Row = tuple[str, str, bool]
-"""What was claimed, what was seen, and whether that shows it."""
 
 
 def measure_sound(piece: str) -> Any:
@@ -223,7 +219,9 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"to be measured still: {', '.join(missing)}\n")
         return 1
     told = {piece: json.loads(_part(piece).read_text(encoding="utf-8")) for piece in PIECES}
-    shown = _write(f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}", told)
+    faults = ["", "Faults, each at a device and a quantity of its own, against the checks that blame these:", ""]
+    title = "Metrics of accelerators"
+    shown = keep(FOLDER, title, list(rows(told)), told, more=[*faults, *matrix(told["faults"])])
     for piece in PIECES:
         _part(piece).unlink()
     PARTS.rmdir()
@@ -232,21 +230,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _part(piece: str) -> Path:
     return PARTS / f"{piece}.json"
-
-
-def _write(at: str, told: Mapping[str, Any]) -> bool:
-    on, found = machine(), list(rows(told))
-    lines = ["| claim | seen | shown |", "|---|---|---|"]
-    lines += [f"| {what} | {seen} | {'yes' if is_shown else 'NO'} |" for what, seen, is_shown in found]
-    lines += ["", "Faults, each at a device and a quantity of its own, against the checks that blame these:", ""]
-    lines += matrix(told["faults"])
-    text = "\n".join(
-        [f"# Metrics of accelerators on a lab (embedded), {at}", "", *lines, "", f"On {json.dumps(on)}.", ""]
-    )
-    (FOLDER / f"{at}.md").write_text(text, encoding="utf-8")
-    (FOLDER / f"{at}.json").write_text(json.dumps({"machine": on, **told}, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(text)
-    return all(is_shown for _, _, is_shown in found)
 
 
 if __name__ == "__main__":

@@ -5,27 +5,22 @@ A lab without a leak, tried again and again, and each leak planted alone. Exit s
 1 something was not.
 """
 
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from bench.evidence.judging import Judgement
 from bench.lab.faults.planting import planted
 from bench.model.verdict import Verdict
-from tests.lab.bench_lab import machine
 from tests.lab.running import ROOT, RunningLab, running_lab, unique_name
 from tests.scenarios.leaks import LAB, LEAKS, LOOKS, SEED_CHECK, tried
+from tests.scenarios.proof_table import Row, keep
 from tests.scenarios.trying import failed
 
 FOLDER: Final = ROOT / "results" / "bench-isolation"
 SOUND: Final[Mapping[str, tuple[int, int]]] = {LOOKS: (1, 20), "interference": (5, 1), "seed": (2, 1)}
 """Parts → how often the scenario is run, and with how many repetitions of its pods."""
 SEED_LEAK: Final = "device-leaked"
-
-Row = tuple[str, str, bool]
-"""What was claimed, what was seen, and whether that shows it."""
 
 
 def main() -> int:
@@ -38,8 +33,7 @@ def main() -> int:
         "sound": {parts: _told(each) for parts, each in sound.items()},
         "leaks": {n: sorted(found[n]) for n in found},
     }
-    _write(f"{datetime.now(UTC):%Y-%m-%dT%H%M%S}", rows, told)
-    return 0 if all(is_shown for _, _, is_shown in rows) else 1
+    return 0 if keep(FOLDER, "Isolation", rows, told) else 1
 
 
 def _sound(lab: RunningLab, parts: str) -> list[Judgement]:
@@ -86,17 +80,6 @@ def _told(judgements: Sequence[Judgement]) -> list[list[dict[str, Any]]]:
         ]
         for judgement in judgements
     ]
-
-
-def _write(at: str, rows: Sequence[Row], beside: Mapping[str, Any]) -> None:
-    on = machine()
-    lines = ["| claim | seen | shown |", "|---|---|---|"]
-    lines += [f"| {what} | {seen} | {'yes' if is_shown else 'NO'} |" for what, seen, is_shown in rows]
-    text = "\n".join([f"# Isolation on a lab (embedded), {at}", "", *lines, "", f"On {json.dumps(on)}.", ""])
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / f"{at}.md").write_text(text, encoding="utf-8")
-    (FOLDER / f"{at}.json").write_text(json.dumps({"machine": on, **beside}, indent=1) + "\n", encoding="utf-8")
-    sys.stdout.write(text)
 
 
 if __name__ == "__main__":
