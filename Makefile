@@ -49,7 +49,7 @@ check: setup ## lint, format, types, import contracts
 .PHONY: unit
 unit: setup ## the unit tests, without a lab
 	$(call say,Unit tests)
-	@$(BIN)/python -m pytest tests/unit --timeout 30 --numprocesses 4 --dist worksteal
+	@$(BIN)/python -m pytest tests/unit --timeout 30 --numprocesses 2
 
 .PHONY: engine
 engine: setup ## the tests of the load engine's crate, where there is a Rust toolchain
