@@ -59,6 +59,8 @@ class Named:
     longer_seconds: float | None
     """What the planted stage took, less what it takes without a delay."""
     sum_less_total_seconds: float
+    seen: tuple[str, ...]
+    """Each stage with its seconds, or why it is absent."""
 
     @property
     def is_right(self) -> bool:
@@ -148,7 +150,13 @@ def _named(derived: Sequence[Reading], stages: Sequence[str]) -> Iterator[Named]
                 named=tuple(each.labels["stage"] for each in of(derived, "stage_excess_seconds", **labels)),
                 longer_seconds=_longer(derived, labels, stages) if there else None,
                 sum_less_total_seconds=round(sum(_values(derived, **labels)) - float(total.values[0]), 9),
+                seen=tuple(_told(each) for each in of(derived, "stage_seconds", **labels)),
             )
+
+
+def _told(reading: Reading) -> str:
+    seen = f"{reading.values[0]:.2f} s" if isinstance(reading, Measurement) else reading.reason
+    return f"{reading.labels['stage']}: {seen}"
 
 
 def _longer(derived: Sequence[Reading], labels: Mapping[str, str], stages: Sequence[str]) -> float | None:
