@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from bench import interruption
-from bench.errors import BenchError, NoSpace, is_disk_full
+from bench.errors import BenchError, NoSpace, Unreachable, is_disk_full
 from bench.evidence.judging import Judgement, judge
 from bench.evidence.store import RunStore, ScenarioStore
 from bench.model.evidence import Outcome, Plan, Step, run_verdict
@@ -123,6 +123,8 @@ class _Attempt:
     def make(self, scenario: Scenario, opening: _Opening, kept: ScenarioStore) -> None:
         try:
             self._make(scenario, opening, kept)
+        except Unreachable as error:
+            self.failure = Judgement(verdict=Verdict.INCONCLUSIVE, checks=(), reason=str(error))
         except BenchError as error:
             self._fail(str(error))
         except Exception as error:  # the one place: whatever a scenario raises must not take the run down

@@ -203,6 +203,7 @@ class Trial:
             lambda: rig.pod_moments(self._pods),
             self._holders.readings,
             rig.cost,
+            rig.away,
         )
 
     def _polled(self) -> Iterator[Reading]:

@@ -18,6 +18,7 @@ import yaml
 from bench import interruption
 from bench.cluster.objects import Object, Ref, path_of
 from bench.errors import ApiRefused, Conflict, Forbidden, NoSuchContext, NotFound, Unreachable
+from bench.model.presence import Presence
 
 FIELD_MANAGER: Final = "bench"
 MERGE_PATCH: Final = "application/merge-patch+json"
@@ -64,6 +65,7 @@ class Cluster:
         self._requests = itertools.count()
         self.requests_total = 0
         """Sent so far, watches and those that failed among them."""
+        self.presence = Presence()
         self.server = server
         self.patience_seconds = 0.0
         """How long a request is tried again while the server is away. Of none, its absence is told at once."""
@@ -205,7 +207,7 @@ class Cluster:
             pause_seconds = min(2 * pause_seconds, 2.0)
 
     def _send_once(self, call: _Call, read_timeout_seconds: float) -> urllib3.BaseHTTPResponse:
-        self.requests_total = next(self._requests) + 1
+        self.requests_total, asked_seconds = next(self._requests) + 1, time.time()
         request = self._api.param_serialize(
             call.method,
             call.path,
@@ -217,10 +219,12 @@ class Cluster:
         try:
             answer = self._api.call_api(*request, _request_timeout=(5.0, read_timeout_seconds))
         except (urllib3.exceptions.HTTPError, OSError) as error:
+            self.presence.silent(asked_seconds)
             raise Unreachable(
                 f"The API server {self.server} does not answer ({error}). "
                 "`kubectl get --raw /readyz` tells whether this machine reaches it."
             ) from error
+        self.presence.answered()
         if not 200 <= answer.status <= 299:
             raise self._refusal(call.method, call.path, answer)
         response: urllib3.BaseHTTPResponse = answer.response

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bench.model.check import CheckResult
 from bench.model.measurement import Reading, Source
+from bench.model.presence import told_away
 from bench.model.scenario import Analysed, Scenario
 from bench.model.verdict import Verdict, worst
 
@@ -42,5 +43,5 @@ def judge(scenario: Scenario, readings: Sequence[Reading]) -> Judgement:
             return Judgement(verdict=Verdict.ERROR, checks=(), reason=reason)
     known = (*measured, *derived)
     checks = tuple(check.judge(known) for check in scenario.checks())
-    reason = "" if checks else "the scenario has no checks, so nothing is shown"
+    reason = told_away(known) if checks else "the scenario has no checks, so nothing is shown"
     return Judgement(verdict=worst(each.verdict for each in checks), checks=checks, derived=derived, reason=reason)

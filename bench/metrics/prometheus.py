@@ -22,6 +22,7 @@ from urllib3.util.retry import Retry
 from bench import interruption
 from bench.errors import Unreachable
 from bench.model.measurement import Absent, Measurement, Reading, Source, Window
+from bench.model.presence import Presence
 from bench.model.units import Unit
 
 TIMEOUT_SECONDS: Final = 10
@@ -65,6 +66,7 @@ class Prometheus:
         self.url = url.rstrip("/")
         self.patience_seconds = 0.0
         """How long a question is asked again while nobody answers it: a restart. Of none, that is told at once."""
+        self.presence = Presence()
         self._session = session or requests.Session()
         # A redirection is mostly a login page: following it would end in HTML that no error message explains.
         self._session.max_redirects = 0
@@ -97,18 +99,34 @@ class Prometheus:
         """The names of all metrics that have series."""
         return self._patiently("the names of its metrics", lambda: tuple(self._api.get_label_values("__name__")))
 
+    def look(self) -> None:
+        """Ask once whether it is there; `presence` knows what came of it."""
+        with contextlib.suppress(Unreachable):
+            self._once("vector(1)", lambda: self._api.custom_query("vector(1)"))
+
     def _patiently(self, asked: str, ask: Callable[[], Answer]) -> Answer:
         deadline = time.monotonic() + self.patience_seconds
         while True:
             try:
-                with self._translated(asked):
-                    return ask()
+                return self._once(asked, ask)
             except Unreachable as error:
                 # Who wants the end of the run does not want to wait for a Prometheus.
                 is_over = time.monotonic() > deadline or interruption.is_asked()
                 if is_over or not _is_away(error.__cause__):
                     raise
             interruption.wait(threading.Event(), RETRY_SECONDS)
+
+    def _once(self, asked: str, ask: Callable[[], Answer]) -> Answer:
+        asked_seconds = time.time()
+        try:
+            with self._translated(asked):
+                answer = ask()
+        except Unreachable as error:
+            if _is_away(error.__cause__):
+                self.presence.silent(asked_seconds)
+            raise
+        self.presence.answered()
+        return answer
 
     @contextlib.contextmanager
     def _translated(self, asked: str) -> Iterator[None]:

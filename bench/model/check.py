@@ -6,7 +6,7 @@ Judging is pure and raises nothing: the same readings give the same result today
 
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 
 from bench.model.measurement import NO_LABELS, Absent, FloatArray, Measurement, Reading, find_readings, no_labels
+from bench.model.presence import Part, told_away
 from bench.model.verdict import Verdict, worst
 
 
@@ -135,6 +136,8 @@ class Check:
     tolerance: float = 0.0
     labels: Mapping[str, str] = field(default_factory=no_labels)
     look_at: str = ""
+    depends_on: tuple[Part, ...] = ()
+    """A bound that is not kept is no failure where one of these was away meanwhile: that leaves it unknown."""
 
     def __post_init__(self) -> None:
         if not self.claim or not self.because:
@@ -156,6 +159,14 @@ class Check:
 
     def judge(self, readings: Iterable[Reading]) -> CheckResult:
         """The worst verdict over the series that carry the name, by the series that is worst; raises nothing."""
+        readings = tuple(readings)
+        result = self._judge(readings)
+        away = told_away(readings, self.depends_on) if result.verdict is not Verdict.PASS else ""
+        if not away:
+            return result
+        return replace(result, verdict=Verdict.INCONCLUSIVE, reason=f"{away}; {result.reason}", beyond=None)
+
+    def _judge(self, readings: Iterable[Reading]) -> CheckResult:
         found = find_readings(readings, self.measurement, self.labels)
         if not found:
             return self._result(Verdict.INCONCLUSIVE, None, f"no reading named {self.measurement}")

@@ -231,6 +231,9 @@ class Rig(Protocol):
     def cost(self) -> Iterable[Reading]:
         """What the bench itself takes of a core and of the API server."""
 
+    def away(self) -> Iterable[Reading]:
+        """When the API server and Prometheus did not answer; nothing where they always did."""
+
     def logs(self, *, namespace: str, pod: str, container: str) -> str:
         """What a container has written so far."""
 

@@ -80,7 +80,7 @@ def _next(outcome: Outcome, check: CheckResult) -> str:
 
 def missed(check: CheckResult) -> str:
     """By how much a bound was missed; why it is not known where nothing was observed."""
-    if check.observed is None:
+    if check.observed is None or check.verdict is Verdict.INCONCLUSIVE:
         return check.reason
     observed = f"observed {number(check.observed, check.measurement)}, bound: {check.bound}"
     return observed if check.beyond is None else f"{number(check.beyond, check.measurement)} beyond; {observed}"

@@ -19,7 +19,8 @@ from bench.errors import ApiRefused, BenchBroke, DeadlineExceeded, Forbidden, No
 from bench.metrics.dcgm import FIELDS
 from bench.metrics.prometheus import Meaning, Prometheus
 from bench.model.inventory import Inventory
-from bench.model.measurement import NO_LABELS, Reading, Window
+from bench.model.measurement import NO_LABELS, Reading, Source, Window
+from bench.model.presence import Part
 from bench.model.scenario import Errand, LoadWorkers, Progress, ScaledMetric, Workload
 from bench.model.units import Unit, kubernetes_quantity
 from bench.rig import watched
@@ -91,6 +92,7 @@ class ClusterRig:
     _load_pods: dict[LoadWorkers, LoadPods] = field(default_factory=dict)
     _errands: dict[str, Followed] = field(default_factory=dict)
     _seen: Seen = field(default_factory=Seen)
+    _began_seconds: float = field(default_factory=time.time)
 
     def __enter__(self) -> Self:
         around = self.around
@@ -240,6 +242,14 @@ class ClusterRig:
         """What the bench itself takes since the scenario began: of one core, and requests a second."""
         yield from self._meter.readings(self.around.cluster.requests_total)
 
+    def away(self) -> Iterator[Reading]:
+        """When the API server and Prometheus did not answer; nothing where they always did."""
+        asked = [(Part.API_SERVER, Source.KUBERNETES, self.around.cluster.presence)]
+        if self.around.prometheus is not None:
+            asked.append((Part.PROMETHEUS, Source.PROMETHEUS, self.around.prometheus.presence))
+        for part, source, presence in asked:
+            yield from presence.away(part, source=source, since_seconds=self._began_seconds)
+
     def logs(self, *, namespace: str, pod: str, container: str) -> str:
         """What a container has written so far."""
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
@@ -254,7 +264,8 @@ class ClusterRig:
             items = self.around.cluster.request("GET", path, query=query).get("items") or ()
             return sum(kubernetes_quantity(each["value"]) for each in items) if items else None
 
-        poller = self._closing.enter_context(Poller(ask, hertz=hertz))
+        look = self.around.prometheus.look if self.around.prometheus else lambda: None
+        poller = self._closing.enter_context(Poller(ask, hertz=hertz, look=look))
         self._seen.pollers.append(poller)
         return poller
 

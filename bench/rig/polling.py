@@ -13,17 +13,27 @@ from bench.model.units import Unit
 
 JOIN_SECONDS: Final = 35.0
 """A request under way may take its whole time-out."""
+LOOK_SECONDS: Final = 1.0
+"""Between two looks at what a silence comes from."""
 
 
 class Poller:
-    """One signal that nothing announces. Closing ends it; what it saw is a reading."""
+    """
+    One signal that nothing announces. Closing ends it; what it saw is a reading.
 
-    def __init__(self, ask: Callable[[], float | None], *, hertz: float) -> None:
+    While there is no value, `look` is called, so that what the value comes from is known to be there or away.
+    """
+
+    def __init__(
+        self, ask: Callable[[], float | None], *, hertz: float, look: Callable[[], None] = lambda: None
+    ) -> None:
         self._ask = ask
+        self._look = look
         self._period_seconds = 1.0 / hertz
         self._times: list[float] = []
         self._values: list[float] = []
         self._asked: list[tuple[float, bool]] = []
+        self._looked_seconds = 0.0
         self._failures: dict[str, int] = {}
         self._stop = threading.Event()
         self._told = threading.Condition()
@@ -87,10 +97,18 @@ class Poller:
     def _run(self) -> None:
         due = time.monotonic()
         while not self._stop.wait(max(0.0, due - time.monotonic())):
-            self._ask_once()
+            self._look_after(is_answered=self._ask_once())
             due = max(due + self._period_seconds, time.monotonic())
 
-    def _ask_once(self) -> None:
+    def _look_after(self, *, is_answered: bool) -> None:
+        """What is behind a silence is looked at while it lasts, once a second, and when it is over."""
+        is_over = is_answered and self._looked_seconds > 0.0
+        is_due = not is_answered and time.monotonic() - self._looked_seconds >= LOOK_SECONDS
+        if is_over or is_due:
+            self._look()
+            self._looked_seconds = 0.0 if is_answered else time.monotonic()
+
+    def _ask_once(self) -> bool:
         before = time.time()
         reason, value = "no value", None
         try:
@@ -102,7 +120,8 @@ class Poller:
             self._asked.append((at, value is not None))
             if value is None:
                 self._failures[reason] = self._failures.get(reason, 0) + 1
-                return
+                return False
             self._times.append(at)
             self._values.append(value)
             self._told.notify_all()
+        return True

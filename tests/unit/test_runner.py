@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.errors import LabFailed
+from bench.errors import LabFailed, Unreachable
 from bench.evidence.reader import load_run
 from bench.evidence.store import RunStore, ScenarioStore
 from bench.model.check import Check, Relation, Statistic
@@ -141,6 +141,18 @@ def test_a_bench_that_breaks_accuses_nobody_and_keeps_what_it_measured(tmp_path:
     assert not outcome.is_complete
     assert load_run(folder).readings("waits", []) == (wait_of(5.0),)
     assert exit_code((outcome,)) == 4
+
+
+def test_what_does_not_come_back_leaves_the_claim_unknown(tmp_path: Path) -> None:
+    def breaks(_: Any) -> Iterator[Reading]:
+        yield wait_of(5.0)
+        raise Unreachable("Prometheus at http://a does not answer.")
+
+    (outcome,), _, _ = run(tmp_path, breaks)
+
+    assert (outcome.verdict, outcome.is_complete) == (Verdict.INCONCLUSIVE, False)
+    assert outcome.reason == "Prometheus at http://a does not answer."
+    assert exit_code((outcome,)) == 3
 
 
 def test_an_interruption_keeps_what_was_measured_and_ends_the_run(tmp_path: Path) -> None:

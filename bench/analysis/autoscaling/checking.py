@@ -1,11 +1,17 @@
 """What must hold of the readings that follow from a run: claims, bounds, and why they are these."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from bench.analysis.autoscaling.looking import LOOK_AT
 from bench.analysis.autoscaling.reacting import FEWEST
 from bench.model.check import Basis, Check, Kind, Relation, Statistic
+from bench.model.presence import Part
+
+_METRIC: Final = (Part.API_SERVER, Part.PROMETHEUS)
+"""What the metric comes through, on its way to the HPA and to us: without one of them nothing is scaled."""
+_ROUTES: Final = (Part.API_SERVER,)
+"""Where a Gateway hears of pods that come and go."""
 
 
 def checks(*, repeats: int) -> Iterator[Check]:
@@ -18,8 +24,9 @@ def checks(*, repeats: int) -> Iterator[Check]:
 
 
 def _check(claim: str, measurement: str, because: str, **more: Any) -> Check:
-    """Of the last value, not above nothing, and our own basis, unless it is said otherwise."""
+    """Of the last value, not above nothing, of our own basis, and seen by the metric, unless it is said otherwise."""
     told = {"statistic": Statistic.MAX, "relation": Relation.AT_MOST, "bound": 0.0, "basis": Basis.OURS, **more}
+    told = {"depends_on": _METRIC, **told}
     return Check(claim=claim, measurement=measurement, because=because, look_at=LOOK_AT[measurement], **told)
 
 
@@ -77,17 +84,27 @@ def _scaling_checks() -> Iterator[Check]:
     )
     yield _check("nothing is scaled while idle", "scaled_while_idle_total", "a control without load")
     yield _check(
-        "every pod holds a device", "pods_without_a_device_total", "the pods ask for one each", basis=Basis.KAR
+        "every pod holds a device",
+        "pods_without_a_device_total",
+        "the pods ask for one each",
+        basis=Basis.KAR,
+        depends_on=(),
     )
     yield _check(
-        "no two pods hold one device at a time", "pods_that_share_a_device_total", "whole devices were asked for"
+        "no two pods hold one device at a time",
+        "pods_that_share_a_device_total",
+        "whole devices were asked for",
+        depends_on=(),
     )
     yield _check(
         "every pod that became Ready answers through the Gateway",
         "ready_pods_that_never_answered_total",
         "a replica that gets no traffic relieves nobody",
+        depends_on=_ROUTES,
     )
-    yield _check("no request is lost", "requests_failed_total", "scaling is not to be felt as errors")
+    yield _check(
+        "no request is lost", "requests_failed_total", "scaling is not to be felt as errors", depends_on=_ROUTES
+    )
     yield _check(
         "the replicas change direction at most once within a step",
         "direction_changes_total",
@@ -103,6 +120,7 @@ def _timing_checks() -> Iterator[Check]:
         "a variable with a wrong name is ignored, and the interval stays 30 s",
         statistic=Statistic.LAST,
         bound=1.5,
+        depends_on=(),
     )
     yield _check(
         "each reaction comes within the worst that the measured intervals allow",

@@ -132,6 +132,25 @@ def test_a_run_waits_for_a_prometheus_that_starts_again() -> None:
     assert asked == 5
 
 
+def test_a_look_knows_when_nobody_answers_and_raises_nothing() -> None:
+    answers = iter([(503, {}, b"Service Unavailable")] * 3)
+
+    with prometheus(lambda _: next(answers, result())) as client:
+        client.patience_seconds = 60.0
+        client.look()
+        was_away = client.presence.is_away
+        client.look()
+
+    assert (was_away, client.presence.is_away) == (True, False)
+
+
+def test_a_refusal_is_an_answer() -> None:
+    with prometheus(lambda _: (400, {}, b"bad_data: parse error")) as client:
+        client.look()
+
+    assert not client.presence.is_away
+
+
 def test_a_refusal_is_told_at_once_however_patient_a_run_is() -> None:
     with prometheus(lambda _: (400, {}, b"bad_data: parse error")) as client:
         client.patience_seconds = 20.0

@@ -146,6 +146,27 @@ def test_questions_without_an_answer_count_against_the_share_that_was_answered()
     assert answered.values[:4].tolist() == [1.0, 0.0, 1.0, 0.0]
 
 
+def test_what_is_behind_a_silence_is_looked_at_while_it_lasts_and_when_it_is_over() -> None:
+    answers = iter([1.0, None, None, 1.0, 1.0])
+    seen: list[str] = []
+    done = threading.Event()
+
+    def ask() -> float | None:
+        value = next(answers, "over")
+        seen.append(f"asked {value}")
+        if value == "over":
+            done.set()
+            return 1.0
+        assert not isinstance(value, str)
+        return value
+
+    with Poller(ask, hertz=200.0, look=lambda: seen.append("looked")):
+        assert done.wait(10.0)
+
+    told = ["asked 1.0", "asked None", "looked", "asked None", "asked 1.0", "looked", "asked 1.0", "asked over"]
+    assert seen[: len(told)] == told
+
+
 def test_the_cost_is_counted_from_the_beginning_of_the_scenario() -> None:
     meter = CostMeter(requests_total=100)
 
