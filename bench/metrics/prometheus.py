@@ -7,10 +7,12 @@ as a range query, which would resample them and hide their age.
 
 import contextlib
 import math
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -28,6 +30,7 @@ from bench.model.units import Unit
 TIMEOUT_SECONDS: Final = 10
 RETRY_SECONDS: Final = 0.5
 STALE_NAN: Final = "NaN"
+_UNITS_SECONDS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_536_000}
 
 Labels = Mapping[str, str]
 Answer = TypeVar("Answer")
@@ -40,6 +43,17 @@ class Series:
     labels: Labels
     times_seconds: tuple[float, ...]
     values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scrape:
+    """One scrape target that is active."""
+
+    pool: str
+    url: str
+    error: str
+    """Of the last scrape; empty where it went well."""
+    interval_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +110,28 @@ class Prometheus:
         return self._patiently(promql, ask)
 
     def metric_names(self) -> Sequence[str]:
-        """The names of all metrics that have series."""
+        """The names of all metrics that are stored, those that ended long ago among them."""
         return self._patiently("the names of its metrics", lambda: tuple(self._api.get_label_values("__name__")))
+
+    def current_names(self, prefix: str) -> Sequence[str]:
+        """Of the metrics whose names begin so, those that have series at present."""
+        found = self.query(f'group by (__name__) ({{__name__=~"{prefix}.+"}})')
+        return tuple(sorted(each.labels["__name__"] for each in found))
+
+    def scrapes(self) -> tuple[Scrape, ...]:
+        """What it scrapes. Raises `Unreachable` also where it is a store that scrapes nothing itself."""
+        found = self._patiently("its scrape targets", lambda: self._api.get_targets(state="active")["activeTargets"])
+        return tuple(_scrape(each) for each in found)
+
+    def configured_seconds(self) -> float:
+        """When it was last given a configuration, by its own clock; at its start at the latest."""
+        return self._patiently("its configuration", lambda: _time(self._runtime()["lastConfigTime"]))
+
+    def _runtime(self) -> Any:
+        answer = self._session.get(f"{self.url}/api/v1/status/runtimeinfo", timeout=TIMEOUT_SECONDS)
+        if answer.status_code != requests.codes.ok:
+            raise PrometheusApiClientException(f"HTTP Status Code {answer.status_code} ({answer.content[:300]!r})")
+        return answer.json()["data"]
 
     def look(self) -> None:
         """Ask once whether it is there; `presence` knows what came of it."""
@@ -176,6 +210,25 @@ def _is_away(cause: BaseException | None) -> bool:
     if isinstance(cause, PrometheusApiClientException):
         return "Status Code 5" in str(cause)
     return isinstance(cause, requests.ConnectionError | requests.Timeout)
+
+
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
+
+
+def _scrape(raw: Any) -> Scrape:
+    return Scrape(
+        pool=raw["scrapePool"],
+        url=raw["scrapeUrl"],
+        error=raw["lastError"],
+        interval_seconds=duration_seconds(raw["scrapeInterval"]),
+    )
+
+
+def duration_seconds(text: str) -> float:
+    """Of Prometheus' way to write one, such as ``1m30s``."""
+    parts = re.findall(r"(\d+)(ms|[smhdwy])", text)
+    return float(sum(int(count) * _UNITS_SECONDS[unit] for count, unit in parts))
 
 
 def _series(raw: Any) -> Series:

@@ -53,6 +53,8 @@ class Inventory:
     gang_schedulers: tuple[str, ...] = ()
     autoscalers: tuple[str, ...] = ()
     metric_names: tuple[str, ...] = ()
+    no_device_metrics_because: str = ""
+    """Why Prometheus has no series of devices and what helps; empty where it has, or where it was not asked."""
     prometheus_url: str = ""
     warnings: tuple[str, ...] = ()
 

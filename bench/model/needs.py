@@ -109,7 +109,8 @@ class MetricServed:
         """Why not; None where one has series."""
         if set(self.names) & set(inventory.metric_names):
             return None
-        return f"Prometheus has no series named {' or '.join(self.names)}; is the exporter scraped?"
+        why = inventory.no_device_metrics_because or "is it among the exporter's metrics?"
+        return f"Prometheus has no series named {' or '.join(self.names)}: {why}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -47,10 +47,11 @@ class Exporter:
 
 def find_exporters(cluster: Cluster) -> tuple[Exporter, ...]:
     """All of them, by the image, on whatever node and in whatever namespace; one without an address is left out."""
-    return tuple(_of_pods(cluster.list("/api/v1/pods").items))
+    return tuple(exporters_of(cluster.list("/api/v1/pods").items))
 
 
-def _of_pods(pods: Iterable[Mapping[str, Any]]) -> Iterator[Exporter]:
+def exporters_of(pods: Iterable[Mapping[str, Any]]) -> Iterator[Exporter]:
+    """Those among the pods that have an address."""
     for pod in pods:
         address = pod.get("status", {}).get("podIP", "")
         for container in pod["spec"]["containers"]:

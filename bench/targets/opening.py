@@ -1,11 +1,8 @@
 """Opens a target: its API server, its Prometheus, and what it was seen to have."""
 
 import contextlib
-import threading
-import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
 
 from bench.cluster import service_proxy
 from bench.cluster.client import Cluster
@@ -17,9 +14,7 @@ from bench.metrics.prometheus import Prometheus
 from bench.model.inventory import Inventory
 from bench.model.rights import Rights
 from bench.targets import Target
-
-FIRST_SCRAPE_SECONDS: Final = 90.0
-"""The exporter's first collection (30 s by default) and a scrape of the slowest common interval (60 s)."""
+from bench.targets.device_series import MetricNames, metric_names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,17 +41,18 @@ def opened(target: Target) -> Iterator[OpenTarget]:
         seen = see(cluster)
         service = None if target.prometheus_url else find_prometheus(seen.objects["services"])
         prometheus = _prometheus_of(target, cluster, service)
-        names: Iterable[str] = ()
+        metrics = MetricNames()
         if prometheus is not None:
             closing.enter_context(prometheus)
             try:
-                names = _names(prometheus, has_exporter=_runs_exporter(seen.objects["daemon_sets"]))
+                metrics = metric_names(cluster, prometheus)
             except Unreachable:
                 if target.prometheus_url:
                     raise
                 prometheus = None
         url = prometheus.url if prometheus else ""
-        inventory = inventory_of(seen, prometheus_url=url, metric_names=names)
+        inventory = inventory_of(seen, prometheus_url=url, metric_names=metrics.names)
+        inventory = replace(inventory, no_device_metrics_because=metrics.no_devices_because)
         yield OpenTarget(
             target=target,
             cluster=cluster,
@@ -64,23 +60,6 @@ def opened(target: Target) -> Iterator[OpenTarget]:
             inventory=inventory,
             own_rights=(*INVENTORY_RIGHTS, *((proxied_service(*service),) if service else ())),
         )
-
-
-def _names(prometheus: Prometheus, *, has_exporter: bool) -> Iterable[str]:
-    """The metrics there are. Where an exporter runs, its first scrape is waited for: it may be new."""
-    deadline = time.monotonic() + FIRST_SCRAPE_SECONDS
-    quiet = threading.Event()
-    while True:
-        names = prometheus.metric_names()
-        is_scraped = any(name.startswith("DCGM_") for name in names)
-        if is_scraped or not has_exporter or time.monotonic() > deadline:
-            return names
-        quiet.wait(1.0)
-
-
-def _runs_exporter(daemon_sets: Iterable[Object]) -> bool:
-    containers = [each for found in daemon_sets for each in found["spec"]["template"]["spec"]["containers"]]
-    return any("dcgm-exporter" in each["image"] for each in containers)
 
 
 def _prometheus_of(target: Target, cluster: Cluster, service: tuple[str, str, str] | None) -> Prometheus | None:

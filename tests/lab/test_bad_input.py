@@ -5,6 +5,7 @@ stays in the cluster, and what was measured until then is kept.
 
 import contextlib
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +29,8 @@ from tests.lab.runs import Ended, Run
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
 
+NO_SERIES_SECONDS = 40.0
+"""The start of the command, and as long as series may still come after Prometheus was given another configuration."""
 LAB = ("--nodes", "1", "--gpus", "2", "--exporter-interval", "1", "--scrape-interval", "1", "--hpa-sync", "2")
 
 
@@ -149,7 +152,9 @@ class Answers(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        body = json.dumps({"status": "success", "data": list(self.names)}).encode()
+        series = [{"metric": {"__name__": name}, "value": [0, "1"]} for name in self.names if name.startswith("DCGM_")]
+        data = {"resultType": "vector", "result": series} if "/query" in self.path else list(self.names)
+        body = json.dumps({"status": "success", "data": data}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -198,6 +203,21 @@ def test_without_the_series_nothing_runs_and_they_are_named(
     assert ended.code == 3, ended.said
     assert ended.scenario["verdict"] == "skipped"
     assert "DCGM_FI_DEV_GPU_UTIL" in ended.scenario["reason"]
+    assert find_labelled(cluster).refs == {}
+
+
+def test_where_series_of_devices_are_lost_is_told_before_anything_is_created(
+    start: Callable[..., Run], lab: RunningLab, cluster: Cluster
+) -> None:
+    with planted(lab.name, "series-dropped", field=""):
+        began = time.monotonic()
+        ended = start().end()
+
+    assert time.monotonic() - began < NO_SERIES_SECONDS
+    assert ended.code == 3, ended.said
+    assert ended.scenario["verdict"] == "skipped"
+    assert "DCGM_FI_DEV_GPU_UTIL" in ended.scenario["reason"]
+    assert "is scraped and nothing of devices is stored: `kubectl logs" in ended.scenario["reason"]
     assert find_labelled(cluster).refs == {}
 
 
@@ -301,6 +321,10 @@ def is_going(cluster: Cluster) -> bool:
     return any("deletionTimestamp" in each["metadata"] for each in namespaces)
 
 
+def failed(ended: Ended) -> list[str]:
+    return [f"{each['claim']}: {each['reason']}" for each in ended.scenario["checks"] if each["verdict"] == "fail"]
+
+
 def assert_follows_to_the_end(run: Run, *names: str) -> None:
     """Each of these was seen after the last load step had begun, too."""
     readings = load_run(run.folder).readings("pod-autoscaling", [])
@@ -331,7 +355,8 @@ def test_a_run_outlives_restarts_of_what_it_asks_and_ctrl_c_while_it_cleans_up(
     assert ended.code == 130, ended.said
     assert_nothing_stays(cluster, run)
     assert (ended.scenario["is_complete"], ended.document["is_complete"]) == (True, True), ended.scenario["reason"]
-    assert ended.scenario["verdict"] != "error", ended.scenario["reason"]
+    assert ended.scenario["verdict"] not in ("error", "fail"), failed(ended)
+    assert "Prometheus was away from" in ended.scenario["reason"]
     assert_follows_to_the_end(run, "gpu_busy_time_ratio", "prometheus_metric_value", "metrics_api_metric_value")
     assert "Traceback" not in ended.said
     assert_is_one_object_of_the_run(ended, run)
