@@ -1,5 +1,6 @@
 """Does a pod come to an accelerator that it was not given? Pods with one, pods with none, and all that they try."""
 
+import random
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ DRIVER = "gpu.nvidia.com"
 CLAIM = "device"
 MOUNT_LIST = "/var/run/nvidia-container-devices"
 """Where a mount tells NVIDIA's toolkit a device, if it was told to listen to mounts."""
+WINDOW_SPREAD = (0.6, 1.4)
+"""Of a window's mean length."""
 BASELINE = {"pod-security.kubernetes.io/enforce": "baseline"}
 
 
@@ -63,8 +66,8 @@ class SecureAcceleratorAccess:
     memory_bytes: int = 1 << 30
     """Of a device, to be searched for what an owner before left; more finds more and takes longer."""
     window_seconds: float = 10.0
-    """Of interference: the neighbour works in every second window."""
-    windows: int = 9
+    """Of interference, on average: the neighbour works in every second window."""
+    windows: int = 13
     slowdown_budget_ratio: float = 0.05
     pod_seconds: float = 180.0
     """Until a pod that looks must have ended; the first one pulls the image."""
@@ -113,7 +116,8 @@ class SecureAcceleratorAccess:
             yield from trial.seed()
 
     def analyse(self, readings: tuple[Reading, ...]) -> Iterator[Reading]:
-        yield from isolation.derive(readings, self.chosen)
+        budget = self.slowdown_budget_ratio
+        yield from isolation.derive(readings, self.chosen, slowdown_budget_ratio=budget)
 
     def checks(self) -> Iterator[Check]:
         yield from isolation.checks(self.chosen, slowdown_budget_ratio=self.slowdown_budget_ratio)
@@ -288,8 +292,13 @@ class _Trial:
     def _burner(self, role: str, way: str, begin: float) -> Mapping[str, Any]:
         """The pod of the workload's Deployment, alone and on our node."""
         told = self._told
+        # random lengths, the same for both, so that nothing else on the node falls into step with the windows
+        lengths = random.Random(self._rig.run_id)  # noqa: S311 - no secret
         steps = tuple(
-            Step(seconds=told.window_seconds, duty_ratio=1.0 if role == "measured" or number % 2 else 0.0)
+            Step(
+                seconds=round(lengths.uniform(*WINDOW_SPREAD) * told.window_seconds, 3),
+                duty_ratio=1.0 if role == "measured" or number % 2 else 0.0,
+            )
             for number in range(told.windows)
         )
         burn = GpuBurn(

@@ -66,8 +66,8 @@ class Stay:
         return self.start_seconds < other.end_seconds and other.start_seconds < self.end_seconds
 
 
-def derive(readings: Sequence[Reading], parts: Sequence[str]) -> Iterator[Reading]:
-    """What follows for the parts that were run."""
+def derive(readings: Sequence[Reading], parts: Sequence[str], *, slowdown_budget_ratio: float) -> Iterator[Reading]:
+    """What follows for the parts that were run; the budget is what a neighbour may take of a device's rate."""
     view = _View(readings)
     for part, derived in (
         ("control", _control),
@@ -81,7 +81,7 @@ def derive(readings: Sequence[Reading], parts: Sequence[str]) -> Iterator[Readin
         if part in parts:
             yield from derived(view)
     if "interference" in parts:
-        yield from slowdown(readings)
+        yield from slowdown(readings, slowdown_budget_ratio)
 
 
 class _View:

@@ -87,7 +87,8 @@ def checks(parts: Sequence[str], *, slowdown_budget_ratio: float) -> Iterator[Ch
             statistic=Statistic.LAST,
             relation=Relation.AT_MOST,
             bound=slowdown_budget_ratio,
-            because="the lower end of the interval, so that noise does not fail; heat and buses take some percent",
+            because="heat and buses take some percent; the lower end of the interval, so that noise does not fail, and "
+            "unknown where the budget lies inside it",
             basis=Basis.OURS,
             kind=Kind.PERFORMANCE,
         )

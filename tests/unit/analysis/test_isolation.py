@@ -1,10 +1,12 @@
 """What pods told of their devices becomes findings, or, where a control saw nothing, the absence of any."""
 
 import json
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench.analysis.isolation import (
@@ -24,6 +26,7 @@ from bench.model.units import Unit
 
 LOOKS = ("device-files", "nvml", "cuda")
 RUN = 1000.0
+BUDGET = 0.05
 
 
 def place(part: str, pod: str, **more: str) -> Place:
@@ -59,7 +62,7 @@ def read(*told: tuple[Place, str]) -> list[Reading]:
 def derived(readings: list[Reading], *parts: str) -> dict[str, list[float] | str]:
     """Name → all values of all series, or the reason of an absence."""
     found: dict[str, Any] = {}
-    for each in derive(readings, parts):
+    for each in derive(readings, parts, slowdown_budget_ratio=BUDGET):
         if isinstance(each, Absent):
             found[each.name] = each.reason
         else:
@@ -167,7 +170,11 @@ def test_a_neighbours_device_that_opens_is_found_by_the_route_that_opened_it() -
     told["attempts"].append(["open", "/dev/nvidia1", "reached", RUN])
     readings = read((place("pair", "a"), json.dumps(told)), (place("pair", "b"), line("GPU-1")))
 
-    found = [each for each in derive(readings, ["pair"]) if each.name == "foreign_devices_reached_total"]
+    found = [
+        each
+        for each in derive(readings, ["pair"], slowdown_budget_ratio=BUDGET)
+        if each.name == "foreign_devices_reached_total"
+    ]
 
     assert [(each.labels["route"], each.values.tolist()) for each in found if isinstance(each, Measurement)] == [
         ("open", [1.0])
@@ -269,33 +276,97 @@ def test_a_log_without_a_line_of_the_program_is_an_absence_that_quotes_it() -> N
     assert told.reason.endswith("SyntaxError: invalid syntax")
 
 
-def burning(slow: float, windows: int = 9) -> Iterator[Reading]:
-    """A device whose neighbour works in every second window and takes so much of its rate."""
+def burning(rates: Sequence[float]) -> Iterator[Reading]:
+    """A device with these rates, whose neighbour works in every second window."""
     done, lines = 0.0, {"measured": "", "neighbour": ""}
-    for window in range(windows + 1):
-        works = window % 2
-        for role, operations, duty in (("measured", done, 1.0), ("neighbour", 0.0, float(works))):
+    for window, rate in enumerate([*rates, 0.0]):
+        for role, operations, duty in (("measured", done, 1.0), ("neighbour", 0.0, float(window % 2))):
             told = {"utc_seconds": RUN + window, "operations": operations, "duty_ratio": duty}
             lines[role] += json.dumps(told) + "\n"
-        done += 1e9 * (1.0 - slow * works) * (1.0 + 0.001 * window)
+        done += 1e9 * rate
     for role, text in lines.items():
         yield from read_burn(text, role)
 
 
+def slowed(slow: float, noise: Sequence[float]) -> list[Reading]:
+    """Of so much of its rate by the neighbour, and by whatever else there is."""
+    return list(burning([each * (1.0 - slow * (window % 2)) for window, each in enumerate(noise)]))
+
+
+DRIFTING = [1.0 + 0.001 * window for window in range(9)]
+WINDOWS = 13
+
+
 @pytest.mark.parametrize("slow", [0.0, 0.2])
 def test_what_a_neighbour_takes_is_found_under_a_drift(slow: float) -> None:
-    found = derived(list(burning(slow)), "interference")
+    found = derived(slowed(slow, DRIFTING), "interference")
 
     assert found["slowdown_ratio"] == [pytest.approx(slow, abs=0.003)]
     assert found["slowdown_at_least_ratio"][0] <= slow + 0.003
 
 
 def test_too_few_windows_tell_nothing_and_a_failure_is_the_reason() -> None:
-    assert "3 are needed" in derived(list(burning(0.1, windows=3)), "interference")["slowdown_ratio"]
+    assert "3 are needed" in derived(slowed(0.1, DRIFTING[:3]), "interference")["slowdown_ratio"]
     assert derived(list(read_burn("", "measured", "it was not scheduled")), "interference") == {
         "slowdown_ratio": "it was not scheduled",
+        "slowdown_interval_ratio": "it was not scheduled",
         "slowdown_at_least_ratio": "it was not scheduled",
     }
+
+
+Draw = Callable[[np.random.Generator], np.ndarray[Any, np.dtype[np.float64]]]
+
+
+def hanging_together(draws: np.random.Generator) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Each window is like the one before it."""
+    levels = np.cumsum(draws.normal(0.0, 0.1, WINDOWS))
+    return np.asarray(np.exp(levels), dtype=np.float64)
+
+
+NOISES: dict[str, Draw] = {
+    "a quiet node": lambda draws: np.exp(draws.normal(0.0, 0.01, WINDOWS)),
+    "a busy node": lambda draws: np.exp(draws.normal(0.0, 0.2, WINDOWS)),
+    "a node without rest": lambda draws: np.exp(draws.normal(0.0, 0.4, WINDOWS)),
+    "a device that drifts": hanging_together,
+    "a job that comes and goes": lambda draws: np.where(draws.random(WINDOWS) < 0.3, 0.5, 1.0),
+    "a rare stop": lambda draws: np.where(draws.random(WINDOWS) < 0.1, 0.3, 1.0),
+    "a step": lambda draws: np.where(np.arange(WINDOWS) < draws.integers(1, WINDOWS), 1.0, 0.5),
+}
+RUNS = 200
+
+
+def tried_interference(noise: str, slow: float) -> Counter[str]:
+    """How often each verdict is given of a neighbour that takes so much, where the node is like this."""
+    (check,) = checks(["interference"], slowdown_budget_ratio=BUDGET)
+    draws = np.random.default_rng(7)
+    runs = (slowed(slow, NOISES[noise](draws).tolist()) for _ in range(RUNS))
+    return Counter(
+        str(check.judge(list(derive(run, ["interference"], slowdown_budget_ratio=BUDGET))).verdict) for run in runs
+    )
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_neighbour_that_takes_nothing_is_blamed_in_fewer_than_one_run_of_fifty(noise: str) -> None:
+    assert tried_interference(noise, 0.0)["fail"] < RUNS / 50
+
+
+@pytest.mark.parametrize("noise", NOISES)
+def test_a_neighbour_that_takes_half_is_hardly_ever_let_pass(noise: str) -> None:
+    assert tried_interference(noise, 0.5)["pass"] <= RUNS / 100
+
+
+@pytest.mark.parametrize(("slow", "verdict"), [(0.0, "pass"), (0.5, "fail")])
+def test_on_a_quiet_node_it_is_decided(slow: float, verdict: str) -> None:
+    assert tried_interference("a quiet node", slow) == {verdict: RUNS}
+
+
+def test_where_windows_without_the_neighbour_vary_as_much_it_is_unknown_and_said_why() -> None:
+    rates = [1.0, 0.8, 0.7, 0.8, 1.0, 0.6, 1.1, 0.7, 0.8, 0.9, 1.0]
+
+    told = derived(list(burning(rates)), "interference")["slowdown_at_least_ratio"]
+
+    assert "the budget of 0.05 lies inside" in told
+    assert "by themselves" in told
 
 
 COMPUTED = "= 0.056 billion interactions per second\n= 1.127 single-precision GFLOP/s at 20 flops per interaction\n"
@@ -317,7 +388,7 @@ def test_the_seeds_third_pod_counts_where_the_first_computed() -> None:
 def test_of_the_seeds_pods_the_first_must_compute_and_the_second_wait() -> None:
     judged = {
         (check.measurement, check.labels.get("pod", "")): check
-        for check in checks(["seed"], slowdown_budget_ratio=0.05)
+        for check in checks(["seed"], slowdown_budget_ratio=BUDGET)
     }
     sound = list(read_nbody({"first": COMPUTED, "third": REFUSED}, "Insufficient nvidia.com/gpu"))
     broken = list(read_nbody({"first": REFUSED, "third": REFUSED}, ""))
