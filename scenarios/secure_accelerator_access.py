@@ -31,8 +31,12 @@ from workloads.intruder import Intruder
 PARTS = ("control", "none", "pair", "second-container", "bypass", "residue", "interference", "seed")
 SEED = Path(__file__).with_suffix(".yaml")
 """The three pods of RKE2's procedure, as they stand there."""
-SEED_RESOURCE = "nvidia.com/gpu"
-"""What they ask for."""
+SEED_TELLS = (
+    ("nbody_results_total", "first"),
+    ("nbody_kept_pending_total", "second"),
+    ("nbody_results_total", "third"),
+)
+"""What is read of which of them."""
 DRIVER = "gpu.nvidia.com"
 CLAIM = "device"
 MOUNT_LIST = "/var/run/nvidia-container-devices"
@@ -71,8 +75,8 @@ class SecureAcceleratorAccess:
     slowdown_budget_ratio: float = 0.05
     pod_seconds: float = 180.0
     """Until a pod that looks must have ended; the first one pulls the image."""
-    seed_placeholders: int = 8
-    """So many devices at most are occupied to leave the seed's procedure one."""
+    seed_placeholders: int = 32
+    """So many devices, or MIG instances, at most are occupied to leave the seed's procedure one."""
 
     def __post_init__(self) -> None:
         unknown = set(self.chosen) - set(PARTS)
@@ -316,29 +320,38 @@ class _Trial:
         return _into(self._devices, {**pod, "spec": {**spec, **taken, "containers": containers}})
 
     def seed(self) -> Iterator[Reading]:
-        """RKE2's three pods as they stand there, where one device is free; others are occupied meanwhile."""
+        """
+        RKE2's three pods as they stand there, where one device is free; others are occupied meanwhile.
+
+        Where no node offers what they ask for, they ask for the resource that this run was told: a MIG instance, say.
+        """
         told, rig = self._told, self._rig
-        free = rig.unused(SEED_RESOURCE)
-        occupied = [node for node, count in free.items() for _ in range(count)][1:]
-        pods = list(yaml.safe_load_all(SEED.read_text(encoding="utf-8")))
+        resource = isolation.seed_resource(rig.inventory, told.resource)
+        free = rig.unused(resource)
+        text = SEED.read_text(encoding="utf-8").replace(f"{isolation.SEED_RESOURCE}:", f"{resource}:")
+        pods = list(yaml.safe_load_all(text))
         refusals = [refusal for pod in pods if (refusal := rig.refusal(pod))]
-        if not free or len(occupied) > told.seed_placeholders or refusals:
-            reason = (
-                refusals[0] if refusals else f"{sum(free.values())} {SEED_RESOURCE} are free; one is needed, and of"
-            )
-            reason += "" if refusals else f" others {told.seed_placeholders} at most are occupied"
-            yield _absent("nbody_results_total", SEED.name, reason, {"pod": "first"})
+        reason = isolation.why_none_is_left(resource, sum(free.values()), told.seed_placeholders) or "".join(
+            refusals[:1]
+        )
+        if reason:
+            for name, pod in SEED_TELLS:
+                yield _absent(name, SEED.name, reason, {"pod": pod})
             return
         rig.say("three nbody pods and one free device")
-        fields = {"arguments": ("--hold-seconds=3600",), "resource": SEED_RESOURCE}
-        fillers = [
-            replace(self._sent("placeholder", str(number), fields, way="device-plugin").pod, node=node)
-            for number, node in enumerate(occupied)
-        ]
-        yield from self._seed_readings(pods, [each.manifest() for each in fillers])
+        kept = min(free)
+        left = {node: count - (node == kept) for node, count in free.items()}
+        fillers = [self._filler(str(at), node, resource, left[node]) for at, node in enumerate(left) if left[node]]
+        yield from self._seed_readings(pods, fillers, resource)
+
+    def _filler(self, number: str, node: str, resource: str, count: int) -> Mapping[str, Any]:
+        """A pod that holds so many devices of a node until it is removed."""
+        fields = {"arguments": ("--hold-seconds=3600",), "resource": resource, "count": count}
+        pod = self._sent("placeholder", number, fields, way="device-plugin").pod
+        return replace(pod, node=node).manifest()
 
     def _seed_readings(
-        self, pods: Sequence[Mapping[str, Any]], fillers: Sequence[Mapping[str, Any]]
+        self, pods: Sequence[Mapping[str, Any]], fillers: Sequence[Mapping[str, Any]], resource: str
     ) -> Iterator[Reading]:
         rig, within = self._rig, self._told.pod_seconds
         for filler in fillers:
@@ -351,7 +364,8 @@ class _Trial:
         first, second, third = pods
         rig.observe(followed, lambda present: kept_pending(present.get(_key(second), {})) != "", within)
         texts = {name: self._spoken(followed, pod, within) for name, pod in (("first", first), ("third", third))}
-        yield from isolation.read_nbody(texts, kept_pending(followed.present().get(_key(second), {})))
+        pending = kept_pending(followed.present().get(_key(second), {}))
+        yield from isolation.read_nbody(texts, pending, resource)
         # a shell that is a container's first process does not hear SIGTERM: it would use up its half minute
         rig.remove(*pods, *fillers, grace_seconds=1)
 

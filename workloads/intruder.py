@@ -44,7 +44,9 @@ class Intruder:
     image: str = "gpu-bench:0.1.0"
     runtime_class: str = ""
     resource: str = ""
-    """An extended resource of which it asks for one; empty: it does not."""
+    """An extended resource of which it asks; empty: it does not."""
+    count: int = 1
+    """How many of it."""
     claim_template: str = ""
     """A ResourceClaimTemplate by which it asks for a device; empty: it does not."""
     arguments: tuple[str, ...] = ()
@@ -84,7 +86,7 @@ class Intruder:
 
     def _container(self, name: str, *, asks: bool) -> dict[str, Any]:
         own = [{"name": f"mount-{number}", "mountPath": path} for number, path in enumerate(self.mounts)]
-        asked: dict[str, Any] = {"limits": {self.resource: 1}} if self.resource and asks else {}
+        asked: dict[str, Any] = {"limits": {self.resource: self.count}} if self.resource and asks else {}
         if self.claim_template and asks:
             asked["claims"] = [{"name": "device"}]
         return {

@@ -13,7 +13,14 @@ from typing import Final
 from bench.analysis.isolation.checking import checks
 from bench.analysis.isolation.computing import read_burn, read_nbody
 from bench.analysis.isolation.neighbours import slowdown
-from bench.analysis.isolation.places import Ground, choose_ground, other_resources
+from bench.analysis.isolation.places import (
+    SEED_RESOURCE,
+    Ground,
+    choose_ground,
+    other_resources,
+    seed_resource,
+    why_none_is_left,
+)
 from bench.analysis.isolation.told import (
     ATTEMPTS,
     DEVICE,
@@ -32,6 +39,7 @@ from bench.model.measurement import Absent, Measurement, Reading, Source, find_r
 from bench.model.units import Unit
 
 __all__ = [
+    "SEED_RESOURCE",
     "Ground",
     "Place",
     "checks",
@@ -42,11 +50,14 @@ __all__ = [
     "read_burn",
     "read_log",
     "read_nbody",
+    "seed_resource",
+    "why_none_is_left",
 ]
 
 STATEMENT: Final = "bench.analysis.isolation of this scenario's readings"
 HOLDING: Final = ("control", "pair", "second-container")
 """Parts whose pods hold a device."""
+NBODY: Final = "nbody_results_total"
 NO_LIBRARY: Final = ("No module named", "LibraryNotFound", "cannot open shared object")
 """By what a look says that the image, not the node, lacks what it needs."""
 
@@ -318,8 +329,10 @@ def _residue(view: _View) -> Iterator[Reading]:
 def _seed(view: _View) -> Iterator[Reading]:
     """Results that the third pod computed; none proves something where the first pod computed."""
     name = "nbody_results_without_request_total"
-    first, third = (view.value("nbody_results_total", pod=pod) for pod in ("first", "third"))
+    first, third = (view.value(NBODY, pod=pod) for pod in ("first", "third"))
     if first and third is not None:
         yield _told(name, [third], {})
     else:
-        yield _absent(name, "the first pod computed nothing" if third is not None else "the third pod did not run")
+        absent = [each.reason for each in find_readings(view.readings, NBODY) if isinstance(each, Absent)]
+        computed_nothing = "the first pod computed nothing" if third is not None else "the third pod did not run"
+        yield _absent(name, (absent or [computed_nothing])[0])

@@ -39,10 +39,11 @@ def read_burn(log: str, role: str, failure: str = "") -> Iterator[Reading]:
     )
 
 
-def read_nbody(texts: Mapping[str, str], pending: str) -> Iterator[Reading]:
-    """Results of the first and the third pod, and what the scheduler said of the second."""
+def read_nbody(texts: Mapping[str, str], pending: str, resource: str = "nvidia.com/gpu") -> Iterator[Reading]:
+    """Results of the first and the third pod, and what the scheduler said of the second; the first two asked for it."""
+    asked = {"part": "seed", "resource": resource}
     for pod, text in texts.items():
-        labels, rates = {"pod": pod, "part": "seed"}, [float(found) * 1e9 for found in _RATE.findall(text)]
+        labels, rates = {"pod": pod, **asked}, [float(found) * 1e9 for found in _RATE.findall(text)]
         if not _SPOKEN.search(text):
             yield _absent("nbody_results_total", "the pod's log", "it told neither a result nor an error", labels)
             continue
@@ -56,7 +57,7 @@ def read_nbody(texts: Mapping[str, str], pending: str) -> Iterator[Reading]:
                 statement="GFLOP/s in the pod's log",
                 labels=labels,
             )
-    labels = {"pod": "second", "part": "seed", **({"reason": pending} if pending else {})}
+    labels = {"pod": "second", **asked, **({"reason": pending} if pending else {})}
     yield _counted("nbody_kept_pending_total", 1.0 if pending else 0.0, "condition PodScheduled of the Pod", labels)
 
 

@@ -10,6 +10,8 @@ from bench.model.inventory import Inventory
 PLUGIN: Final = "device-plugin"
 DRA: Final = "dra"
 DRIVER: Final = "gpu.nvidia.com"
+SEED_RESOURCE: Final = "nvidia.com/gpu"
+"""What the pods of the seed's procedure ask for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,24 @@ def other_resources(inventory: Inventory, resource: str) -> tuple[str, ...]:
     """Extended resources of accelerators that nodes offer beside the one that was asked for, as of MIG instances."""
     offered = {name for node in inventory.nodes for name, count in node.allocatable.items() if count}
     return tuple(sorted(name for name in offered - {resource} if name.startswith("nvidia.com/")))
+
+
+def seed_resource(inventory: Inventory, told: str) -> str:
+    """What the seed's pods ask for, unless no node offers it while one offers what the run was told to look at."""
+    is_offered = inventory.allocatable_total(SEED_RESOURCE) or not inventory.allocatable_total(told)
+    return SEED_RESOURCE if is_offered else told
+
+
+def why_none_is_left(resource: str, free: int, placeholders: int) -> str:
+    """Why the seed's procedure cannot have one free device while others are occupied; empty where it can."""
+    if not free:
+        return f"no {resource} is free, and the seed's procedure needs one"
+    if free - 1 > placeholders:
+        return (
+            f"{free} {resource} are free; the seed's procedure needs one, and of others {placeholders} at most are "
+            f"occupied: --set secure-accelerator-access.seed_placeholders={free - 1} occupies all"
+        )
+    return ""
 
 
 def _ground(inventory: Inventory, node: str, counted: int, allocation: str) -> Ground:

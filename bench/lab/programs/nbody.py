@@ -7,14 +7,19 @@ busy. The rates are therefore those of a CPU. It has fewer bodies than the sampl
 """
 
 import argparse
+import math
 import os
 import sys
 import time
+from dataclasses import dataclass
 from typing import Final
 
 import pynvml
 
 DEFAULT_BODIES: Final = 8192
+"""On a whole device; the sample's own number follows from the multiprocessors, and so does this one's."""
+_SLICES: Final = 7
+"""Of compute in a device that is cut into MIG instances."""
 DEFAULT_ITERATIONS: Final = 10
 OPERATIONS_PER_INTERACTION: Final = 20
 _BLOCK: Final = 512
@@ -27,21 +32,46 @@ class NoDevice(Exception):
     """CUDA would find nothing to run on; the message is the sample's."""
 
 
-def first_device() -> tuple[str, int, tuple[int, int]]:
-    """Name, architecture and compute capability of the device that CUDA would number 0."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstDevice:
+    """What CUDA would number 0."""
+
+    name: str
+    architecture: int
+    compute_capability: tuple[int, int]
+    slices: int
+
+    @property
+    def bodies(self) -> int:
+        """As many as its part of a whole device has to do with, in whole blocks."""
+        return math.ceil(DEFAULT_BODIES * self.slices / _SLICES / _BLOCK) * _BLOCK
+
+
+def first_device() -> FirstDevice:
+    """`NoDevice` where there is none."""
     try:
         pynvml.nvmlInit()
         handle = pynvml.nvmlDeviceGetHandleByIndex(0)
-        return (
-            pynvml.nvmlDeviceGetName(handle),
-            pynvml.nvmlDeviceGetArchitecture(handle),
-            pynvml.nvmlDeviceGetCudaComputeCapability(handle),
+        return FirstDevice(
+            name=pynvml.nvmlDeviceGetName(handle),
+            architecture=pynvml.nvmlDeviceGetArchitecture(handle),
+            compute_capability=pynvml.nvmlDeviceGetCudaComputeCapability(handle),
+            slices=_slices(handle),
         )
     except pynvml.NVMLError as error:
         raise NoDevice(
             "CUDA error: no CUDA-capable device is detected (cudaErrorNoDevice, 100)\n"
             "Error: only 0 Devices available, 1 requested.  Exiting.\n"
         ) from error
+
+
+def _slices(device: object) -> int:
+    """Of the MIG instance that the container was given; all of them where it has the whole device."""
+    try:
+        instance = pynvml.nvmlDeviceGetMigDeviceHandleByIndex(device, 0)
+        return int(pynvml.nvmlDeviceGetAttributes_v2(instance).computeInstanceSliceCount)
+    except pynvml.NVMLError:
+        return _SLICES
 
 
 def simulate(bodies: int, iterations: int) -> float:
@@ -87,7 +117,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="nbody", allow_abbrev=False)
     for name in ("gpu", "benchmark", "fp64", "hostmem", "compare", "qatest", "cpu", "fullscreen"):
         parser.add_argument(f"-{name}", action="store_true")
-    for name, default in (("numbodies", DEFAULT_BODIES), ("i", DEFAULT_ITERATIONS), ("numdevices", 1), ("device", 0)):
+    for name, default in (("numbodies", 0), ("i", DEFAULT_ITERATIONS), ("numdevices", 1), ("device", 0)):
         parser.add_argument(f"-{name}", type=int, default=default)
     return parser.parse_args(arguments)
 
@@ -99,19 +129,20 @@ def main(arguments: list[str]) -> int:
         "> Windowed mode\n> Simulation data stored in video memory\n> Single precision floating point simulation\n"
     )
     try:
-        name, architecture, capability = first_device()
+        device = first_device()
     except NoDevice as error:
         sys.stdout.flush()
         sys.stderr.write(str(error))
         return 1
-    version = "{}.{}".format(*capability)
-    family = _ARCHITECTURES.get(architecture, "Graphics Device")
+    version = "{}.{}".format(*device.compute_capability)
+    family = _ARCHITECTURES.get(device.architecture, "Graphics Device")
     sys.stdout.write(f'> {chosen.numdevices} Devices used for simulation\nGPU Device 0: "{family}" ')
-    sys.stdout.write(f"with compute capability {version}\n\n> Compute {version} CUDA device: [{name}]\n")
+    sys.stdout.write(f"with compute capability {version}\n\n> Compute {version} CUDA device: [{device.name}]\n")
     sys.stdout.flush()
     # the quota of the device's control group is less than a core: more threads would only wait for each other
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.stdout.write(report(chosen.numbodies, chosen.i, simulate(chosen.numbodies, chosen.i)))
+    bodies = chosen.numbodies or device.bodies
+    sys.stdout.write(report(bodies, chosen.i, simulate(bodies, chosen.i)))
     return 0
 
 

@@ -19,6 +19,8 @@ from bench.analysis.isolation import (
     read_burn,
     read_log,
     read_nbody,
+    seed_resource,
+    why_none_is_left,
 )
 from bench.model.inventory import Device, Inventory, Node
 from bench.model.measurement import Absent, Measurement, Reading, Source
@@ -396,6 +398,31 @@ def test_of_the_seeds_pods_the_first_must_compute_and_the_second_wait() -> None:
     for key in (("nbody_results_total", "first"), ("nbody_kept_pending_total", "second")):
         assert judged[key].judge(sound).verdict == "pass"
         assert judged[key].judge(broken).verdict == "fail"
+
+
+def test_a_reason_why_the_seeds_pods_were_not_run_is_each_checks_reason() -> None:
+    told = Absent(name="nbody_results_total", source=Source.WORKLOAD, statement="s", reason="no nvidia.com/gpu is free")
+
+    assert derived([told], "seed") == {"nbody_results_without_request_total": "no nvidia.com/gpu is free"}
+
+
+def test_the_seeds_pods_ask_for_mig_instances_only_where_there_are_no_whole_devices() -> None:
+    whole, instances = {"nvidia.com/gpu": 2.0}, {"nvidia.com/mig-1g.10gb": 7.0}
+
+    def asked(allocatable: dict[str, float]) -> str:
+        (node,) = inventory(("n1", 0.0)).nodes
+        offering = replace(inventory(("n1", 0.0)), nodes=(replace(node, allocatable=allocatable),))
+        return seed_resource(offering, "nvidia.com/mig-1g.10gb")
+
+    assert asked(instances) == "nvidia.com/mig-1g.10gb"
+    assert asked({**whole, **instances}) == "nvidia.com/gpu"
+    assert asked({}) == "nvidia.com/gpu"
+
+
+def test_that_no_single_device_can_be_left_is_told_with_the_cure() -> None:
+    assert why_none_is_left("nvidia.com/gpu", 1, 0) == ""
+    assert why_none_is_left("nvidia.com/gpu", 0, 8).startswith("no nvidia.com/gpu is free")
+    assert "seed_placeholders=40" in why_none_is_left("nvidia.com/gpu", 41, 32)
 
 
 def inventory(*nodes: tuple[str, float], sliced: int = 0, shares: int = 1) -> Inventory:

@@ -85,3 +85,24 @@ def test_the_nbody_sample_computes_on_a_device_and_fails_without(run: Run) -> No
         run(*sample, LAB_NVML_DEVICES="/nonexistent")
     assert failed.value.returncode == 1
     assert "no CUDA-capable device is detected" in failed.value.stderr
+
+
+def test_the_nbody_sample_has_fewer_bodies_on_a_mig_instance(
+    make_lab: Callable[..., SmallLab], nvml_library: Path
+) -> None:
+    """It computes as long on a seventh of a device as on the whole of it, or less."""
+    made = make_lab(gpus_per_node=1, mig_profile="1g.10gb")
+    folder = made.folder(made.give("a", {"nvidia.com/mig-1g.10gb": "1"}))
+    made.run(0.1, cores={"a": 0.0})
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(nvml_library.parent), "LAB_NVML_DEVICES": str(folder)}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.lab.programs.nbody", "-gpu", "-benchmark", "-i=1"],
+        env=environment,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+
+    assert "1536 bodies, total time for 1 iterations:" in done.stdout
