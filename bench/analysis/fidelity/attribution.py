@@ -1,8 +1,9 @@
 """
 Whose device it was: what the labels claim against what the pods saw inside.
 
-An error is told by its kind, since each has another cure: missing (nobody named), wrong (a pod that never had it),
-ghost (a pod that had it and ended), duplicate (one holder, several named).
+An error is told by its kind, since each has another cure: missing (nobody named), unnamed (of several that share the
+device another one is named), wrong (a pod that never had it), ghost (a pod that had it and ended), duplicate (one
+holder, several named).
 """
 
 from collections import defaultdict
@@ -42,6 +43,7 @@ class Attribution:
     claimed_total: int
     due_total: int
     missing_total: int
+    unnamed_total: int
     wrong_total: int
     ghost_total: int
     duplicate_total: int
@@ -90,13 +92,16 @@ def attribute(
         unnamed = due[~np.isin(due, claims.get((holding.uuid, holding.pod), np.empty(0)))]
         crowd = crowds.get(holding.uuid)
         counts.due += int(due.size)
-        counts.missing += int(crowd.has_room(unnamed).sum()) if crowd else int(unnamed.size)
+        nobody, another = crowd.silences(unnamed) if crowd else (int(unnamed.size), 0)
+        counts.missing += nobody
+        counts.unnamed += another
         pods_right += bool(due.size and not unnamed.size)
     return Attribution(
         right_total=counts.right,
         claimed_total=counts.right + counts.wrong + counts.ghost + counts.duplicate,
         due_total=counts.due,
         missing_total=counts.missing,
+        unnamed_total=counts.unnamed,
         wrong_total=counts.wrong,
         ghost_total=counts.ghost,
         duplicate_total=counts.duplicate,
@@ -110,6 +115,7 @@ class _Counts:
     wrong: int = 0
     ghost: int = 0
     missing: int = 0
+    unnamed: int = 0
     due: int = 0
     duplicate: int = 0
 
@@ -137,14 +143,13 @@ class _Crowd:
         crowded: BoolArray = (self.named > self.holders)[places]
         return crowded
 
-    def has_room(self, times: FloatArray) -> BoolArray:
-        """Whether fewer pods are named than hold it, none among them; true where no sample names anyone."""
+    def silences(self, times: FloatArray) -> tuple[int, int]:
+        """Of times at which a holder is not named: at how many nobody is, and at how many fewer than hold it."""
         if not self.times.size:
-            return np.ones(times.shape, dtype=np.bool_)
+            return int(times.size), 0
         places = np.clip(np.searchsorted(self.times, times), 0, self.times.size - 1)
-        is_known = self.times[places] == times
-        room: BoolArray = ~is_known | (self.named < self.holders)[places]
-        return room
+        is_named = self.times[places] == times
+        return int((~is_named).sum()), int((is_named & (self.named < self.holders)[places]).sum())
 
 
 def _inside(times: FloatArray, holding: Holding, margin: float) -> FloatArray:

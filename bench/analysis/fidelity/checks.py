@@ -166,6 +166,11 @@ def _name_checks() -> Iterator[Check]:
     yield _none_of(
         "every device in use names its pod", "missing_labels_total", "beyond two scrapes after the pod's start"
     )
+    yield _none_of(
+        "each pod that shares a device is named at it",
+        "sharers_unnamed_total",
+        "an exporter with one label set a device names the sharer that the kubelet lists last, as if it had it alone",
+    )
     yield _none_of("no device names a pod that never had it", "wrong_pods_total", "what the pods saw inside decides")
     yield _none_of(
         "no pod is named after its end", "ghosts_total", "beyond two scrapes after it; kubelets before 1.34 do"

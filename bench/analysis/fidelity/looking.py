@@ -31,6 +31,10 @@ LOOK_AT: Final[Mapping[str, str]] = {
     "energy_to_power_ratio": "nvidia-smi -q -d POWER on the node; MIG or vGPU?",
     "engine_unexplained_ratio": "the exporter's capabilities: PROF fields need SYS_ADMIN, before Hopper alone",
     "missing_labels_total": _PODS,
+    "sharers_unnamed_total": (
+        "KUBERNETES_VIRTUAL_GPUS of the exporter: true names each sharer; "
+        "kubectl get node -o yaml: nvidia.com/gpu.replicas"
+    ),
     "wrong_pods_total": f"{_PODS} Is the device shared by time-slicing?",
     "ghosts_total": "the kubelet's version: before 1.34 its PodResources list pods that have ended",
     "duplicates_total": f"{_TARGETS} Two exporters on one node? Two jobs that scrape one?",

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.analysis.fidelity import transport
 from bench.analysis.fidelity.agreement import nearest
@@ -19,6 +20,7 @@ from bench.model.measurement import FloatArray, Reading
 START_SECONDS = 1.0
 """The kubelet tells starts and ends of containers in whole seconds."""
 _SHARES_TOLERANCE = 0.1
+_LEAST_SCRAPES = 3
 
 
 def of_naming(
@@ -62,6 +64,7 @@ def _by_device(
         # nobody of ours held it: others' pods are not known, and their labels are no error
         is_ours = bool(held)
         yield told("missing_labels_total", (found.missing_total,), uuid)
+        yield told("sharers_unnamed_total", (found.unnamed_total,), uuid)
         yield told("wrong_pods_total", (found.wrong_total if is_ours else 0,), uuid)
         yield told("ghosts_total", (found.ghost_total,), uuid)
         yield told("duplicates_total", (found.duplicate_total if is_ours else 0,), uuid)
@@ -137,34 +140,33 @@ def of_sharing(device: Device, holdings: Sequence[Holding]) -> Iterator[Reading]
 
     `shares_wrong_total` counts devices that pods were seen to share and whose shares do not add up.
     """
-    ratio = _conservation(device)
-    is_shared = _is_shared([each for each in holdings if each.uuid == device.uuid])
+    ratio = _conservation(device, [each for each in holdings if each.uuid == device.uuid])
     if ratio is not None:
         yield told("conservation_ratio", (ratio,), device.uuid, BUSY)
     if device.probed:
-        is_wrong = is_shared and ratio is not None and abs(ratio - 1.0) > _SHARES_TOLERANCE
+        is_wrong = ratio is not None and abs(ratio - 1.0) > _SHARES_TOLERANCE
         yield told("shares_wrong_total", (float(is_wrong),), device.uuid)
 
 
-def _is_shared(held: Sequence[Holding]) -> bool:
-    ordered = sorted(held, key=lambda each: each.start_seconds)
-    return any(
-        later.start_seconds < earlier.end_seconds - START_SECONDS
-        for place, earlier in enumerate(ordered)
-        for later in ordered[place + 1 :]
-    )
-
-
-def _conservation(device: Device) -> float | None:
+def _conservation(device: Device, held: Sequence[Holding]) -> float | None:
+    """Over the scrapes at which several pods held the device; None where none of them, or one alone, was named."""
     probed = device.probed.get(BUSY)
-    pods = [signal for pod, signal in device.pieces.get(BUSY, []) if pod and signal.times_seconds.size]
+    pods = [signal for pod, signal in device.pieces.get(BUSY, []) if pod in {each.pod for each in held}]
     if probed is None or len(pods) < 2:
         return None
-    start = max(float(each.times_seconds[0]) for each in pods)
-    end = min(float(each.times_seconds[-1]) for each in pods)
     times = np.unique(np.concatenate([each.times_seconds for each in pods]))
-    times = times[(times >= start) & (times <= end)]
-    if times.size < 3:
+    times = times[sharers(held, times) > 1]
+    named = np.array([np.where(np.isin(times, each.times_seconds), each.at(times), np.nan) for each in pods])
+    together = np.isfinite(named).sum(axis=0) > 1
+    if int(together.sum()) < _LEAST_SCRAPES:
         return None  # one after the other is no sharing
-    ratio = conservation_ratio(np.array([each.at(times) for each in pods]), nearest(probed, times))
+    ratio = conservation_ratio(named[:, together], nearest(probed, times[together]))
     return ratio if np.isfinite(ratio) else None
+
+
+def sharers(held: Sequence[Holding], times: FloatArray) -> npt.NDArray[np.int64]:
+    """How many pods surely hold the device at each time."""
+    count = np.zeros(times.shape, dtype=np.int64)
+    for each in held:
+        count += (times >= each.start_seconds + START_SECONDS) & (times <= each.end_seconds - START_SECONDS)
+    return count

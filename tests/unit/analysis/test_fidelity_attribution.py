@@ -74,7 +74,7 @@ def test_two_names_for_one_holder_are_duplicates_too():
     assert found.wrong_total + found.missing_total + found.ghost_total == 0
 
 
-def test_two_holders_of_a_shared_device_are_no_duplicate_and_one_of_them_unnamed_is_missing():
+def test_two_holders_of_a_shared_device_are_no_duplicate_and_one_of_them_that_is_not_named_is_unnamed():
     shared = [Holding(uuid="GPU-0", pod=pod, start_seconds=100.0, end_seconds=500.0) for pod in ("ns/a", "ns/b")]
     both = {("GPU-0", pod): SCRAPES[(SCRAPES > 99) & (SCRAPES < 501)] for pod in ("ns/a", "ns/b")}
 
@@ -83,6 +83,9 @@ def test_two_holders_of_a_shared_device_are_no_duplicate_and_one_of_them_unnamed
     found = judged(last_writer, shared)
     assert found.recall_ratio == 0.5
     assert found.pods_right.estimate == 0.5
+    assert (found.missing_total, found.unnamed_total) == (0, found.due_total // 2)
+    nobody = judged({}, shared)
+    assert (nobody.missing_total, nobody.unnamed_total) == (nobody.due_total, 0)
 
 
 @given(st.sets(st.integers(0, 39), max_size=40), st.integers(0, 10**6))

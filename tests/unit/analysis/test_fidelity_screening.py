@@ -24,6 +24,7 @@ ZERO = (
     "out_of_range_total",
     "counter_resets_total",
     "missing_labels_total",
+    "sharers_unnamed_total",
     "wrong_pods_total",
     "ghosts_total",
     "duplicates_total",

@@ -211,7 +211,21 @@ def test_sharing_pods_that_are_each_told_all_add_up_to_twice_the_device(share, r
     run["busy", 0] = busy
     run["other", 0] = changed(busy, labels=labelled(0) | {"exported_pod": "neighbour"})
 
-    assert worst(summary(run), "conservation_ratio") == pytest.approx(ratio)
+    assert "conservation_ratio" not in summary(run)  # nobody saw that it is shared
+    run["held-too", 0] = changed(held(0), labels=held(0).labels | {"pod": "neighbour"})
+    found = summary(run)
+    assert worst(found, "conservation_ratio") == pytest.approx(ratio)
+    assert worst(found, "shares_wrong_total") == (ratio != 1.0)
+    assert worst(found, "sharers_unnamed_total") == 0
+
+
+def test_of_pods_that_share_a_device_those_that_are_not_named_are_counted_apart_from_missing_labels():
+    run = sound_run()
+    run["held-too", 0] = changed(held(0), labels=held(0).labels | {"pod": "neighbour"})
+    found = summary(run)
+
+    assert worst(found, "sharers_unnamed_total") > 10
+    assert worst(found, "missing_labels_total") == worst(found, "shares_wrong_total") == 0
 
 
 def test_the_lag_is_told_beside_the_age():
