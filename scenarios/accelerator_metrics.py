@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from bench import (
+    Absent,
     BenchError,
     Check,
     Footprint,
@@ -31,6 +32,10 @@ WATCHED = "watched_seconds"
 LOOK_BACK_SECONDS = 180.0
 """In which two scrapes lie, whatever the interval."""
 CHART_SCRAPE_SECONDS = 15.0
+SHARED_SCRAPES = 6.0
+SHARED_DUTY_RATIO = 0.3
+"""Of each sharer: two of them, and three as well, leave the device room."""
+SHARED_MEMORY_BYTES = 256 << 20
 PROGRAM_SECONDS = 5.0
 """From the creation of a pod whose image is there to its first step."""
 
@@ -52,6 +57,8 @@ class AcceleratorMetrics:
     """How long a level is held on average; 0: twice the longest interval on the way."""
     seed: int = 1
     memory_bytes: int = 4 << 30
+    resource: str = "nvidia.com/gpu"
+    """What pods ask for, where devices are not claimed."""
     metric: str = "gpu_utilization"
     """Of the custom metrics API, as autoscalers ask for it; empty: it is not asked."""
     burn_image: str = "nvcr.io/nvidia/pytorch:25.08-py3"
@@ -77,6 +84,7 @@ class AcceleratorMetrics:
             trial.open()
             yield from trial.scout()
             trial.excite()
+            yield from trial.share()
         except (KeyboardInterrupt, Exception):
             yield from trial.broken_off()
             raise
@@ -100,7 +108,8 @@ class _Trial:
     def __init__(self, told: AcceleratorMetrics, rig: Any) -> None:
         self._told = told
         self._rig = rig
-        self._count = min(told.devices, _free_accelerators(rig.inventory))
+        self._count = min(told.devices, _free_accelerators(rig.inventory, told.resource))
+        self._alone: tuple[str, ...] = ()
         self._started = 0.0
         self._course = Course(duration_seconds=0.0, dwell_seconds=0.0, memory_bytes=0, seed=0)
         self._exporters: list[Reading] = []
@@ -131,10 +140,12 @@ class _Trial:
         yield from self._exporters
         self._rig.say("scouts")
         scrape = self._scrape_seconds()
+        self._alone = fidelity.alone(self._rig.inventory, self._rig.unused(self._told.resource), self._count)
+        self._count = len(self._alone) or self._count
         rest = (Step(seconds=4.0 * scrape, duty_ratio=0.0),)
-        self._play("scout", tuple(rest for _ in range(self._count)), 0.0, 4.0 * scrape)
+        self._play("scout", tuple(rest for _ in range(self._count)), 0.0, 4.0 * scrape, nodes=self._alone)
         longest = max([scrape, *_configured_seconds(self._exporters)])
-        self._scrape = scrape
+        self._scrape, self._longest = scrape, longest
         self._course = Course(
             duration_seconds=self._told.duration_seconds,
             dwell_seconds=self._told.dwell_seconds or 2.0 * longest,
@@ -157,7 +168,24 @@ class _Trial:
         begin = time.time() + PROGRAM_SECONDS
         steps = tuple(self._course.steps(place) for place in range(self._count))
         self._rig.say("known work", left_seconds=self._told.duration_seconds + 4.0 * self._scrape)
-        self._play("burn", steps, begin, self._told.duration_seconds + PROGRAM_SECONDS)
+        self._play("burn", steps, begin, self._told.duration_seconds + PROGRAM_SECONDS, nodes=self._alone)
+        self._wait(4.0 * self._scrape)
+
+    def share(self) -> Iterator[Reading]:
+        """Where devices may be shared: one pod more than a node has of them, none of which has work for a whole one."""
+        inventory, free = self._rig.inventory, self._rig.unused(self._told.resource)
+        nodes = fidelity.crowded(inventory, free)
+        if not nodes:
+            if fidelity.is_shared(inventory):
+                reason = "no node has a share of a device more free than it has devices"
+                for name in ("sharers_unnamed_total", "conservation_ratio", "shares_wrong_total"):
+                    yield Absent(name=name, source=Source.KUBERNETES, statement=self._told.resource, reason=reason)
+            return
+        seconds = 2.0 * SHARED_SCRAPES * self._scrape + 4.0 * self._longest
+        self._rig.say("pods that share a device", left_seconds=seconds + 4.0 * self._scrape)
+        steps = (Step(seconds=seconds, duty_ratio=SHARED_DUTY_RATIO, memory_bytes=SHARED_MEMORY_BYTES),)
+        begin = time.time() + PROGRAM_SECONDS
+        self._play("share", tuple(steps for _ in nodes), begin, seconds + PROGRAM_SECONDS, nodes=nodes)
         self._wait(4.0 * self._scrape)
 
     def gathered(self) -> Iterator[Reading]:
@@ -197,7 +225,9 @@ class _Trial:
         )
         return found
 
-    def _play(self, name: str, steps: tuple[tuple[Step, ...], ...], begin: float, seconds: float) -> None:
+    def _play(
+        self, name: str, steps: tuple[tuple[Step, ...], ...], begin: float, seconds: float, *, nodes: tuple[str, ...]
+    ) -> None:
         """Create the pods and wait until each has ended by itself."""
         played = Excitation(
             name=name,
@@ -205,7 +235,9 @@ class _Trial:
             steps=steps,
             begin_utc_seconds=begin,
             image=self._told.burn_image,
-            device_class=_device_class(self._rig.inventory),
+            resource=self._told.resource,
+            nodes=nodes,
+            device_class=_device_class(self._rig.inventory, self._told.resource),
         )
         for manifest in played.manifests():
             self._rig.create(manifest)
@@ -228,20 +260,20 @@ class _Trial:
         """From each pod's own log the devices that it saw, and what it did on them."""
         for pod in self._pods.present().values():
             name = pod["metadata"]["name"]
-            if name.startswith(("scout-", "burn-")):
+            if name.startswith(("scout-", "burn-", "share-")):
                 log = self._rig.logs(namespace=self._namespace, pod=name, container="burn")
                 yield from fidelity.holder_readings(pod, log, ended_seconds=ended)
 
 
-def _device_class(inventory: Any) -> str:
+def _device_class(inventory: Any, resource: str) -> str:
     """The DeviceClass by which pods claim their devices; empty where a device plugin offers any."""
-    by_claim = not inventory.allocatable_total(needs.GPU_RESOURCE) and GPU_CLASS in inventory.device_classes
+    by_claim = not inventory.allocatable_total(resource) and GPU_CLASS in inventory.device_classes
     return GPU_CLASS if by_claim else ""
 
 
-def _free_accelerators(inventory: Any) -> int:
+def _free_accelerators(inventory: Any, resource: str) -> int:
     """Devices, not shares of them: of two pods on one device neither would know the other's work."""
-    offered = int(inventory.allocatable_total(needs.GPU_RESOURCE))
+    offered = int(inventory.allocatable_total(resource))
     listed = len(inventory.devices)
     return min(offered, listed) if offered and listed else offered or listed
 

@@ -71,6 +71,8 @@ class Excitation:
     resource: str = "nvidia.com/gpu"
     device_class: str = ""
     """Devices are claimed by this class, where it is told, instead of asked for by the resource."""
+    nodes: tuple[str, ...] = ()
+    """By pod, where it is to run; empty: where the scheduler puts it."""
 
     def manifests(self) -> list[dict[str, Any]]:
         """A ConfigMap with the program, what claims are made of, and the pods."""
@@ -95,6 +97,10 @@ class Excitation:
             "restartPolicy": "Never",
             "tolerations": [{"key": self.resource, "operator": "Exists"}],
         }
+        if self.nodes:
+            spec["affinity"] = {
+                "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _on(self.nodes[place])}
+            }
         return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
 
     def _burn(self, steps: tuple[Step, ...]) -> GpuBurn:
@@ -106,3 +112,9 @@ class Excitation:
             resource=self.resource,
             device_class=self.device_class,
         )
+
+
+def _on(node: str) -> dict[str, Any]:
+    """By affinity and not by nodeName: the scheduler is to give the devices."""
+    fields = [{"key": "metadata.name", "operator": "In", "values": [node]}]
+    return {"nodeSelectorTerms": [{"matchFields": fields}]}

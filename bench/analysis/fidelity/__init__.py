@@ -4,6 +4,7 @@ from bench.analysis.fidelity.checks import checks
 from bench.analysis.fidelity.devices import HOLDING, scrape_interval_seconds
 from bench.analysis.fidelity.holders import holder_readings
 from bench.analysis.fidelity.looking import LOOK_AT
+from bench.analysis.fidelity.placing import alone, crowded, is_shared
 from bench.analysis.fidelity.summary import Settings, fidelity_readings
 from bench.analysis.fidelity.view import METRIC
 
@@ -12,8 +13,11 @@ __all__ = [
     "LOOK_AT",
     "METRIC",
     "Settings",
+    "alone",
     "checks",
+    "crowded",
     "fidelity_readings",
     "holder_readings",
+    "is_shared",
     "scrape_interval_seconds",
 ]

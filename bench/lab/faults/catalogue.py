@@ -172,6 +172,11 @@ _OF_METRICS: Final = (
         must_fail=((_METRICS, "duplicates_total"),),
     ),
     Fault(
+        name="shares-copied",
+        does="The exporter tells each pod that shares a device all that the device does, as if it did it alone.",
+        must_fail=((_METRICS, "shares_wrong_total"),),
+    ),
+    Fault(
         name="ghost-pod",
         does="The kubelet still lists pods with their devices that ended since, so that the exporter names them.",
         must_fail=((_METRICS, "ghosts_total"),),

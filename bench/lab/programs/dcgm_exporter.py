@@ -22,7 +22,7 @@ from typing import Final
 from bench.errors import WrongUsage
 from bench.lab.programs.dcgm_collector import Collector, open_entities, unknown_fields
 from bench.lab.programs.dcgm_counters import DEFAULT_COLLECTORS, Counter, read_counters
-from bench.lab.programs.dcgm_faults import Distortion, delay_seconds, named_wrongly
+from bench.lab.programs.dcgm_faults import Distortion, delay_seconds, named_wrongly, styled_wrongly
 from bench.lab.programs.dcgm_pods import Holder, HolderMap, find_faults, find_holders, tell_refresh
 from bench.lab.programs.dcgm_text import Style, render
 
@@ -123,9 +123,8 @@ class Exporter:
         delay = delay_seconds(faults, is_scrape=is_scrape)
         readings = self._distortion.readings(latest(delay), lambda seconds: latest(delay + seconds), faults)
         holders = find_holders(settings.socket_path, with_claims=settings.with_claims)
-        return render(
-            self._counters, readings, named_wrongly(holders, readings, faults, settings.own_pod), settings.style
-        )
+        named = named_wrongly(holders, readings, faults, settings.own_pod)
+        return render(self._counters, readings, named, styled_wrongly(settings.style, faults))
 
 
 def make_server(exporter: Exporter, address: tuple[str, int]) -> http.server.ThreadingHTTPServer:

@@ -12,6 +12,7 @@ from bench.lab.faults.state import Planted
 from bench.lab.programs.dcgm_collector import Reading
 from bench.lab.programs.dcgm_fields import Value
 from bench.lab.programs.dcgm_pods import Holder, HolderMap
+from bench.lab.programs.dcgm_text import Style
 
 INTEGER_SENTINEL: Final = 0x7FFFFFFFFFFFFFF2
 """DCGM's mark for an integer that is not supported."""
@@ -111,6 +112,11 @@ def named_wrongly(holders: HolderMap, readings: Sequence[Reading], faults: Fault
             chosen = [each for each in readings if is_chosen(faults[name], each)]
             changed = change(changed, chosen, own)
     return changed
+
+
+def styled_wrongly(style: Style, faults: Faults) -> Style:
+    """As releases before 4.8.2 show shares of a device when they are asked to tell them apart."""
+    return replace(style, virtual_gpus=True) if "shares-copied" in faults else style
 
 
 def _without(holders: HolderMap, chosen: Sequence[Reading], _own: Holder) -> HolderMap:

@@ -48,6 +48,18 @@ def test_a_pod_is_told_its_steps_as_its_program_reads_them() -> None:
     assert told.begin_utc == 12.5
 
 
+def test_pods_are_put_on_their_nodes_by_the_scheduler() -> None:
+    steps = (course().steps(0), course().steps(1))
+    placed = Excitation(name="b", namespace="ns", steps=steps, begin_utc_seconds=0.0, image="i", nodes=("n1", "n2"))
+
+    for pod, node in zip(placed.pods(), ("n1", "n2"), strict=True):
+        assert "nodeName" not in pod["spec"]
+        (term,) = pod["spec"]["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][
+            "nodeSelectorTerms"
+        ]
+        assert term["matchFields"] == [{"key": "metadata.name", "operator": "In", "values": [node]}]
+
+
 def test_devices_of_claims_are_asked_for_by_one_template_and_not_by_the_resource() -> None:
     played = Excitation(
         name="burn",

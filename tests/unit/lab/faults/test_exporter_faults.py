@@ -15,6 +15,7 @@ from bench.lab.programs.dcgm_faults import (
     Distortion,
     delay_seconds,
     named_wrongly,
+    styled_wrongly,
 )
 from bench.lab.programs.dcgm_pods import Holder, HolderMap
 from bench.lab.programs.dcgm_text import Style, render
@@ -141,3 +142,15 @@ def test_a_missing_label_leaves_the_series() -> None:
 
 def test_a_duplicated_series_names_a_second_pod_beside_the_holder() -> None:
     assert pods_named(BOTH, fault("duplicated-series", device=0)) == ["two", "one", "two", ""]
+
+
+def test_of_pods_that_share_a_device_the_last_is_named_and_with_copied_shares_each() -> None:
+    sharers = tuple(Holder(namespace="trial", pod=f"s{at}", container="main", replica=str(at)) for at in range(2))
+    holders, counter = HolderMap(by_uuid={"GPU-0": sharers}), Counter(field=UTIL, type=CounterType.GAUGE, help="busy")
+
+    def named(faults: Mapping[str, Planted]) -> list[str]:
+        text = render([counter], [reading(0, util=40)], holders, styled_wrongly(Style(hostname=""), faults))
+        return [line.partition('pod="')[2] for line in text.splitlines() if line[0] != "#"]
+
+    assert named({}) == ['s1"} 40']
+    assert named(fault("shares-copied")) == ['s0",vgpu="0"} 40', 's1",vgpu="1"} 40']
