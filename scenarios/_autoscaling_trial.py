@@ -156,18 +156,18 @@ class Trial:
         )
         up, down = (max(LEAST_RATE_PER_SECOND, rate) for rate in rates)
         load = self._load(
-            f"{up:.3f}:{told.up_seconds:g},{down:.3f}:{told.down_seconds:g}",
-            _Part(labels=_labels("up", number), until_seconds=told.up_seconds),
-            _Part(labels=_labels("down", number), since_seconds=told.up_seconds),
+            f"{up:.3f}:{told.step_up_seconds:g},{down:.3f}:{told.step_down_seconds:g}",
+            _Part(labels=_labels("up", number), until_seconds=told.step_up_seconds),
+            _Part(labels=_labels("down", number), since_seconds=told.step_up_seconds),
         )
-        self._watch_for(told.up_seconds)
+        self._watch_for(told.step_up_seconds)
         self._rig.say(f"step down {number} of {told.repeats}")
-        self._watch_for(min(MIN_STEP_SECONDS, told.down_seconds))
-        if self._are_back(within_seconds=told.down_seconds):
+        self._watch_for(min(MIN_STEP_SECONDS, told.step_down_seconds))
+        if self._are_back(within_seconds=told.step_down_seconds):
             load.stop()
-        load.finish(within_seconds=told.down_seconds + 120.0)
+        load.finish(within_seconds=told.step_down_seconds + 120.0)
         ended = time.time()
-        turn = load.started_utc_seconds + told.up_seconds
+        turn = load.started_utc_seconds + told.step_up_seconds
         yield from self._told_of_load()
         yield _rate(up, load.started_utc_seconds, turn, _labels("up", number))
         yield _rate(down, turn, max(turn, ended), _labels("down", number))

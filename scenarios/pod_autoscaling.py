@@ -20,6 +20,15 @@ from scenarios._autoscaling_trial import UTILIZATION, Trial
 from workloads.autoscaler import Autoscaler, from_file
 
 GPU_RESOURCE, GPU_CLASS = "nvidia.com/gpu", "gpu.nvidia.com"
+ALLOCATIONS = ("auto", "device-plugin", "dra")
+POSITIVE = (
+    *("target", "max_replicas", "repeats", "calibration_seconds", "load_over_capacity", "ttft_slo_seconds"),
+    *("prompt_tokens", "output_tokens", "collect_interval_seconds"),
+)
+NOT_NEGATIVE = (
+    *("stabilization_seconds", "idle_seconds", "up_seconds", "down_seconds", "down_over_capacity"),
+    *("load_workers", "drain_seconds"),
+)
 
 
 @scenario("pod-autoscaling", requirement="pod_autoscaling")
@@ -47,8 +56,10 @@ class PodAutoscaling:
     seed: int = 1
     """Of the waits before the steps up, which no clock on the way shall be aligned with."""
     idle_seconds: float = 20.0
-    up_seconds: float = 60.0
-    down_seconds: float = 120.0
+    up_seconds: float = 0.0
+    """Of a step up; 0: a minute and two collections, so that the slowest reaction and its relief are within it."""
+    down_seconds: float = 0.0
+    """Of a step down at most; 0: the HPA's stabilisation and three collections."""
     calibration_seconds: float = 15.0
     load_over_capacity: float = 1.8
     """Of a step up: how many times what one replica was seen to answer. Two replicas carry it, at 90 % each: above
@@ -69,6 +80,17 @@ class PodAutoscaling:
     """How long a pod that is to go still answers: until the Gateway has heard of it, and its requests are done."""
     probe_image: str = "gpu-bench:0.1.0"
 
+    def __post_init__(self) -> None:
+        for name, known in (("aggregation", tuple(autoscaling.Aggregation)), ("allocation", ALLOCATIONS)):
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"{name}={value}: one of {', '.join(known)} is meant")
+        for name in POSITIVE:
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}={getattr(self, name):g}: more than 0 is meant")
+        for name in NOT_NEGATIVE:
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name):g}: 0 or more is meant")
+
     def needs(self) -> Iterator[needs.Need]:
         scaled = self.scaled()
         api = "external" if scaled.hpa.metric == "External" else "custom"
@@ -79,10 +101,14 @@ class PodAutoscaling:
         yield needs.PrometheusReachable()
         yield needs.MetricServed(names=UTILIZATION)
         yield needs.Accelerators(at_least=2)
+        if self.allocation == "dra":
+            yield needs.DeviceClassOffered(name=GPU_CLASS)
+        if self.allocation == "device-plugin":
+            yield needs.Allocatable(resource=GPU_RESOURCE, at_least=2)
 
     def footprint(self) -> Footprint:
         scaled = self.scaled()
-        one_repeat = self.up_seconds + self.down_seconds + self.collect_interval_seconds
+        one_repeat = self.step_up_seconds + self.step_down_seconds + self.collect_interval_seconds
         calibration = self.calibration_seconds + 8.0 * self.collect_interval_seconds
         return Footprint(
             duration_seconds=60.0 + calibration + self.idle_seconds + self.repeats * one_repeat,
@@ -125,19 +151,25 @@ class PodAutoscaling:
     def checks(self) -> Iterator[Check]:
         yield from autoscaling.checks(repeats=self.repeats)
 
+    @property
+    def step_up_seconds(self) -> float:
+        """How long a step up lasts."""
+        return self.up_seconds or 60.0 + 2.0 * self.collect_interval_seconds
+
+    @property
+    def step_down_seconds(self) -> float:
+        """How long a step down lasts at most."""
+        stabilisation_seconds = self.scaled().hpa.down.stabilization_seconds
+        return self.down_seconds or stabilisation_seconds + 3.0 * self.collect_interval_seconds
+
     def device_class(self, inventory: Inventory) -> str:
         """The DeviceClass by which a pod claims its device; empty: by the resource of the device plugin."""
-        if self.allocation not in ("auto", "device-plugin", "dra"):
-            raise BadParameter(f"pod-autoscaling.allocation={self.allocation}: auto, device-plugin or dra is meant.")
         offered = inventory.allocatable_total(GPU_RESOURCE) >= self.scaled().hpa.max_replicas
         by_claim = self.allocation == "dra" or (not offered and GPU_CLASS in inventory.device_classes)
         return GPU_CLASS if by_claim and self.allocation != "device-plugin" else ""
 
     def scaled(self) -> autoscaling.HpaSpec:
         """The HPA that is going to be applied. Raises `BadParameter`, naming the file and what is wrong with it."""
-        if self.aggregation not in set(autoscaling.Aggregation):
-            known = ", ".join(autoscaling.Aggregation)
-            raise BadParameter(f"pod-autoscaling.aggregation={self.aggregation}: one of {known} is meant.")
         try:
             found = autoscaling.read_hpa(self.hpa("any"))
             found.deployment  # noqa: B018 (raises where it is none)

@@ -82,6 +82,34 @@ def _devices_per_node(inventory: Inventory) -> Iterator[tuple[str, int]]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Allocatable:
+    """So much of an extended resource on ready, schedulable nodes."""
+
+    resource: str
+    at_least: int
+
+    def unmet_by(self, inventory: Inventory) -> str | None:
+        """Why not; None where there is enough."""
+        found = inventory.allocatable_total(self.resource)
+        if found >= self.at_least:
+            return None
+        return f"{self.at_least} of {self.resource} needed, ready, schedulable nodes offer {found:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceClassOffered:
+    """A DeviceClass by which pods claim devices."""
+
+    name: str
+
+    def unmet_by(self, inventory: Inventory) -> str | None:
+        """Why not; None where there is one."""
+        if self.name in inventory.device_classes:
+            return None
+        return f"there is no DeviceClass {self.name}; install the DRA driver that brings it"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gateways:
     """A GatewayClass that a controller accepted."""
 

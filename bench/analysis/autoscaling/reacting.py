@@ -7,7 +7,7 @@ import numpy as np
 
 from bench.analysis.autoscaling.view import Step, View, absent, one
 from bench.analysis.intervals import ks_test
-from bench.analysis.prediction import Intervals, Rise, draw_reactions, predict
+from bench.analysis.prediction import Intervals, Prediction, Rise, draw_reactions, predict
 from bench.analysis.stages import Stage, Timeline
 from bench.model.measurement import FloatArray, Measurement, Reading, Source
 from bench.model.units import Unit
@@ -51,12 +51,17 @@ def rise_of(view: View) -> Rise:
     return Rise(base=0.0, peak=max(rules.saturation, threshold * 1.01), threshold=threshold)
 
 
+def predicted_reaction(view: View) -> Prediction | None:
+    """What the measured clocks make of a reaction; None where one of them was not seen."""
+    told = measured_intervals(view, PROCESSING_SECONDS)
+    return None if told is None else predict(told, rise_of(view))
+
+
 def reactions(view: View, courses: Sequence[tuple[Step, Timeline]]) -> Iterator[Reading]:
     """From a load step to the autoscaler's decision, beside what the intervals predict."""
-    told = measured_intervals(view, PROCESSING_SECONDS)
+    prediction = predicted_reaction(view)
     worst = float("nan")
-    if told is not None:
-        prediction = predict(told, rise_of(view))
+    if prediction is not None:
         worst = prediction.max_seconds
         yield one("reaction_predicted_mean_seconds", prediction.mean_seconds)
         yield one("reaction_predicted_worst_seconds", worst)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bench.analysis.autoscaling.reaching import demand_devices, predicted_replicas
+from bench.analysis.autoscaling.reacting import predicted_reaction
 from bench.analysis.autoscaling.view import Step, View, absent, one
 from bench.analysis.reach import turns_total
 from bench.analysis.signals import Signal
@@ -23,8 +24,7 @@ def replicas(view: View) -> Iterator[Reading]:
         if step.direction == "up":
             yield from _short(view, step, float(course.max(initial=0.0)))
         else:
-            left = float(course[-1]) - max(1, view.rules.hpa.min_replicas)
-            yield one("replicas_left_over_total", left, labels)
+            yield _left_over(view, step, float(course[-1]))
         yield one("direction_changes_total", float(turns_total(course.tolist())), {**labels, "of": step.direction})
         yield from _cost(view, step)
 
@@ -42,8 +42,33 @@ def _short(view: View, step: Step, reached: float) -> Iterator[Reading]:
     predicted = predicted_replicas(view, step)
     if predicted is None:
         yield absent("replicas_short_of_predicted_total", "the capacity of one replica was not measured", labels)
-    else:
-        yield one("replicas_short_of_predicted_total", max(0.0, predicted[0] - reached), labels)
+        return
+    short = max(0.0, predicted[0] - reached)
+    yield _unless_too_short("replicas_short_of_predicted_total", short, step, _slowest_seconds(view))
+
+
+def _left_over(view: View, step: Step, last: float) -> Reading:
+    left = last - max(1, view.rules.hpa.min_replicas)
+    takes_seconds = view.rules.hpa.down.stabilization_seconds + _slowest_seconds(view)
+    return _unless_too_short("replicas_left_over_total", left, step, takes_seconds)
+
+
+def _slowest_seconds(view: View) -> float:
+    """The slowest reaction that the measured clocks allow; 0 where they were not measured."""
+    prediction = predicted_reaction(view)
+    return prediction.max_seconds if prediction is not None and np.isfinite(prediction.max_seconds) else 0.0
+
+
+def _unless_too_short(name: str, missing: float, step: Step, takes_seconds: float) -> Reading:
+    """What did not come within a step that was over before it had to is not missing; what came is there."""
+    lasted = step.end_seconds - step.start_seconds
+    if not missing or lasted >= takes_seconds:
+        return one(name, missing, {"step": str(step.number)})
+    reason = (
+        f"the step {step.direction} lasted {lasted:.0f} s, and what is due may take {takes_seconds:.0f} s: "
+        f"set {step.direction}_seconds higher"
+    )
+    return absent(name, reason, {"step": str(step.number)})
 
 
 def _cost(view: View, step: Step) -> Iterator[Reading]:

@@ -364,3 +364,39 @@ def test_reactions_that_the_intervals_predict_are_not_unlikely_and_doubled_ones_
 
     assert sound_p > 0.01
     assert ks_test(slow, generator.random((20_000, 3)) @ clocks).p_value < 0.01
+
+
+def step_of(direction: str, start: float, end: float) -> Measurement:
+    labels = {"step": "1", "direction": direction}
+    return reading("load_rate_per_second", [(start, 5.0), (end, 5.0)], labels)
+
+
+@pytest.mark.parametrize(
+    ("step", "replicas", "name", "told"),
+    [
+        (step_of("up", STEP, STEP + 3.0), 1.0, "replicas_short_of_predicted_total", "set up_seconds higher"),
+        (step_of("down", DOWN, DOWN + 60.0), 2.0, "replicas_left_over_total", "set down_seconds higher"),
+    ],
+)
+def test_what_was_not_given_the_time_that_it_may_take_is_not_missing(
+    step: Measurement, replicas: float, name: str, told: str
+) -> None:
+    steady = reading("desired_replicas_total", [(90.0, replicas)])
+
+    (found,) = find_readings(list(derive(sound(load_rate_per_second=step, desired_replicas_total=steady), RULES)), name)
+
+    assert isinstance(found, Absent)
+    assert told in found.reason
+
+
+@pytest.mark.parametrize(
+    ("step", "replicas", "name"),
+    [
+        (step_of("up", STEP, STEP + 60.0), 1.0, "replicas_short_of_predicted_total"),
+        (step_of("down", DOWN, DOWN + 330.0), 2.0, "replicas_left_over_total"),
+    ],
+)
+def test_what_had_its_time_and_did_not_come_is_missing(step: Measurement, replicas: float, name: str) -> None:
+    steady = reading("desired_replicas_total", [(90.0, replicas)])
+
+    assert value_of(derive(sound(load_rate_per_second=step, desired_replicas_total=steady), RULES), name) == 1.0

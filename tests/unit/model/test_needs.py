@@ -21,6 +21,8 @@ def with_nodes(*nodes, devices=()):
     [
         (needs.ApiServed(group_version="resource.k8s.io/v1"), {"api_group_versions": ("resource.k8s.io/v1",)}),
         (needs.AnyApiServed(group_versions=("a/v1", "a/v2")), {"api_group_versions": ("a/v2",)}),
+        (needs.Allocatable(resource="nvidia.com/gpu", at_least=1), {"nodes": (node("n", 1),)}),
+        (needs.DeviceClassOffered(name="gpu.nvidia.com"), {"device_classes": ("gpu.nvidia.com",)}),
         (needs.Gateways(), {"gateway_classes": ("traefik",)}),
         (needs.PrometheusReachable(), {"prometheus_url": "http://prometheus:9090"}),
         (needs.MetricServed(names=("A", "B")), {"metric_names": ("B",)}),
