@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,8 @@ from bench.rig.load_pods import FOLDER, LoadPods, PodsPlan, manifests, on_our_cl
 from tests.unit.load.faulty_server import FaultyServer, faulty_server
 
 WORKERS = 2
+BETWEEN_LOOKS_SECONDS = 0.02
+"""So that the processes that are waited for get the processor."""
 
 
 class Proxying:
@@ -73,6 +76,7 @@ def begin(pods: LoadPods, plan: LoadPlan, folder: Path) -> Any:
     while True:
         with contextlib.suppress(Unreachable):
             return pods.begin(plan, folder)
+        threading.Event().wait(BETWEEN_LOOKS_SECONDS)
 
 
 @pytest.mark.timeout(30)
@@ -99,7 +103,7 @@ def test_two_workers_send_one_schedule_and_tell_it_together(
     folder.mkdir()
     second = pods.begin(LoadPlan(url=url, steps="20:60"), folder)
     while not second.now().get("finished"):
-        pass
+        threading.Event().wait(BETWEEN_LOOKS_SECONDS)
     second.stop()
     told = json.loads((folder / "load.json").read_text())
     assert told["interrupted"]
