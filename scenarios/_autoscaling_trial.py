@@ -22,6 +22,8 @@ POLL_HERTZ = 4.0
 LEAST_RATE_PER_SECOND = 0.1
 MIN_STEP_SECONDS = 4.0
 """A step that is over at once has no requests to judge."""
+PROBES_SECONDS = 10.0
+"""For probes to tell what they have seen; they do so every second."""
 GONE_SECONDS = 60.0
 """For pods to end after they were deleted: twice the default grace."""
 
@@ -175,6 +177,7 @@ class Trial:
     def gathered(self) -> Iterator[Reading]:
         """Everything that was followed, polled and probed meanwhile."""
         self._rig.say("gather what was seen")
+        self._probes.catch_up(within_seconds=PROBES_SECONDS)
         self._poll.close()
         for source in self._sources():
             yield from source()

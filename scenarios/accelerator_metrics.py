@@ -36,6 +36,8 @@ SHARED_SCRAPES = 6.0
 SHARED_DUTY_RATIO = 0.3
 """Of each sharer: two of them, and three as well, leave the device room."""
 SHARED_MEMORY_BYTES = 256 << 20
+PROBES_SECONDS = 10.0
+"""For probes to tell what they have seen; they do so every second."""
 PROGRAM_SECONDS = 5.0
 """From the creation of a pod whose image is there to its first step."""
 
@@ -194,6 +196,7 @@ class _Trial:
         yield Measurement(
             name=WATCHED, unit=Unit.SECONDS, values=[self._started, ended], source=Source.LOAD, statement="the window"
         )
+        self._probes.catch_up(within_seconds=PROBES_SECONDS)
         for source in self._sources(ended):
             yield from source()
 

@@ -118,6 +118,9 @@ class Poll(Protocol):
 class Probes(Protocol):
     """Probes on the nodes, under way."""
 
+    def catch_up(self, *, within_seconds: float) -> None:
+        """Wait until they have told all that they saw until now; one that tells no more is not waited for."""
+
     def readings(self) -> Iterable[Reading]:
         """What they saw so far, by device."""
 

@@ -22,6 +22,8 @@ START_SECONDS: Final = 120.0
 """To pull an image of some hundred megabytes."""
 LOG_SILENCE_SECONDS: Final = 60.0
 RETRY_SECONDS: Final = 0.5
+REPORTS: Final = 2
+"""The first line that is heard from now on may have been written before now; the next one has all until now."""
 
 COLUMNS: Final[tuple[tuple[str, Unit, float], ...]] = (
     ("gpu_busy_time_ratio", Unit.RATIO, 0.01),
@@ -55,7 +57,8 @@ class ProbePods:
     _failures: dict[str, str] = field(default_factory=dict)
     _heard: set[int] = field(default_factory=set)
     _heard_at: dict[str, float] = field(default_factory=dict)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    _threads: dict[str, threading.Thread] = field(default_factory=dict)
+    _has_told: threading.Condition = field(default_factory=threading.Condition)
 
     def start(self, sandbox: Sandbox) -> None:
         """Create them and wait until each has told its devices, or why it cannot."""
@@ -68,9 +71,25 @@ class ProbePods:
             except DeadlineExceeded as error:
                 self._failures[node] = str(error)
                 continue
-            thread = threading.Thread(target=self._listen, args=(node,), name=f"probe {node}", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            self.listen(node)
+
+    def listen(self, node: str) -> threading.Thread:
+        """Begin to hear the log of a node's probe; the thread ends with the log."""
+        self._lines.setdefault(node, [])
+        self._threads[node] = threading.Thread(target=self._hear_all, args=(node,), name=f"probe {node}", daemon=True)
+        self._threads[node].start()
+        return self._threads[node]
+
+    def catch_up(self, *, within_seconds: float) -> None:
+        """Return when every probe that still tells has told all that it read until now, or the time is over."""
+        wanted = {node: len(self._lines[node]) + REPORTS for node in self._threads}
+
+        def is_told() -> bool:
+            behind = (node for node, count in wanted.items() if len(self._lines[node]) < count)
+            return not any(self._threads[node].is_alive() for node in behind)
+
+        with self._has_told:
+            self._has_told.wait_for(is_told, within_seconds)
 
     def readings(self) -> Iterator[Reading]:
         """NVML by device, and what the exporter showed by device and metric."""
@@ -91,12 +110,12 @@ class ProbePods:
     def _ref(self, node: str) -> Ref:
         return Ref(api_version="v1", kind="Pod", name=_name(node), namespace=self.plan.namespace)
 
-    def _listen(self, node: str) -> None:
+    def _hear_all(self, node: str) -> None:
         """Until the log ends; one that breaks off is asked for again, as an API server that restarts breaks it off."""
         self._heard_at[node] = time.monotonic()
         while time.monotonic() - self._heard_at[node] < AWAY_SECONDS:
             try:
-                self._listen_once(node)
+                self._hear_once(node)
             except (Unreachable, OSError, ValueError, urllib3.exceptions.HTTPError) as error:
                 self._failures[node] = f"the log of the probe pod broke off: {error}"
             except BenchError as error:
@@ -106,7 +125,7 @@ class ProbePods:
                 return
             threading.Event().wait(RETRY_SECONDS)
 
-    def _listen_once(self, node: str) -> None:
+    def _hear_once(self, node: str) -> None:
         path = f"/api/v1/namespaces/{self.plan.namespace}/pods/{_name(node)}/log"
         answer = self.cluster.stream(path, query={"follow": "true"}, read_timeout_seconds=LOG_SILENCE_SECONDS)
         for line in _split(answer.stream(amt=None)):
@@ -123,7 +142,9 @@ class ProbePods:
         if "error" in told:
             self._failures[node] = told["error"]
         else:
-            self._lines[node].append(told)
+            with self._has_told:
+                self._lines[node].append(told)
+                self._has_told.notify_all()
 
 
 def has_started(pod: Mapping[str, Any]) -> bool:

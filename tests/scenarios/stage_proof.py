@@ -7,6 +7,7 @@ One run with a step for each stage. What the lab itself wrote of the same moment
 import json
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -22,6 +23,7 @@ from tests.scenarios.trying import made, of, rig_on
 
 DELAY_SECONDS: Final = 8.0
 """Beyond the worst case of every stage, whose clocks are short here."""
+LOOK_SECONDS: Final = 0.1
 BOTH_WAYS: Final = ("exporter", "prometheus", "metrics-api", "decision")
 UP_ONLY: Final = ("pod-created", "scheduled", "started", "ready", "serving")
 DOWN_ONLY: Final = ("pod-deleted", "last-answer", "device-free")
@@ -93,8 +95,7 @@ def prove_stages(lab: RunningLab, stages: Sequence[str] = STAGES) -> StageProof:
     """Run, and hold what was derived against what was planted and logged."""
     scenario: Any = made("pod-autoscaling", **TRIED, repeats=len(stages))
     readings = run_stages(lab, scenario, stages)
-    events = [json.loads(line) for line in lab.paths.truth.read_text(encoding="utf-8").splitlines()]
-    return hold(scenario, readings, events, stages)
+    return hold(scenario, readings, _events(lab), stages)
 
 
 def hold(scenario: Any, readings: Sequence[Reading], events: Sequence[Any], stages: Sequence[str]) -> StageProof:
@@ -112,8 +113,8 @@ def run_stages(lab: RunningLab, scenario: Any, stages: Sequence[str]) -> list[Re
             readings.append(reading)
             following = _step_after(reading)
             if following:
-                # a device that is let go late is so after the step
-                threading.Event().wait(DELAY_SECONDS if following > 1 and stages[following - 2] == "device-free" else 0)
+                if following > 1 and stages[following - 2] == "device-free":
+                    _wait_until_free(lab, since=reading)
                 fault.close()
             if 0 < following <= len(stages) and (stage := stages[following - 1]):
                 sys.stderr.write(f"step {following} of {len(stages)}: {stage}\n")
@@ -121,6 +122,22 @@ def run_stages(lab: RunningLab, scenario: Any, stages: Sequence[str]) -> list[Re
                 # what is shown that much later is of the step before, for as long
                 threading.Event().wait(DELAY_SECONDS)
     return readings
+
+
+def _wait_until_free(lab: RunningLab, *, since: Reading) -> None:
+    """A device that is let go late is so after the step, which this reading tells of."""
+    assert isinstance(since, Measurement)
+    deadline = time.monotonic() + 2.0 * DELAY_SECONDS
+    freed = None
+    while freed is None and time.monotonic() < deadline:
+        threading.Event().wait(LOOK_SECONDS)
+        freed = _first(_events(lab), "device-memory-freed", since=float(since.times_seconds[0]))
+
+
+def _events(lab: RunningLab) -> list[Any]:
+    """All whole lines of the lab's log."""
+    whole, _, _ = lab.paths.truth.read_text(encoding="utf-8").rpartition("\n")
+    return [json.loads(line) for line in whole.splitlines()]
 
 
 def _step_after(reading: Reading) -> int:

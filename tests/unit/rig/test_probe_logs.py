@@ -1,6 +1,9 @@
 """What a probe pod tells is heard once, however often its log breaks off."""
 
+import itertools
 import json
+import queue
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +12,7 @@ import urllib3
 
 from bench.errors import NotFound, Unreachable
 from bench.model.measurement import Absent, Measurement
-from bench.rig.probe_pods import ProbePlan, ProbePods
+from bench.rig.probe_pods import REPORTS, ProbePlan, ProbePods
 
 PLAN = ProbePlan(namespace="n", image="i", exporters={"node": ""}, metrics=(), seconds=60.0)
 
@@ -46,8 +49,7 @@ class Logs:
 
 def heard(*answers: Answer | Exception) -> Any:
     pods: Any = ProbePods(Logs(*answers), PLAN)  # type: ignore[arg-type]
-    pods._lines["node"] = []
-    pods._listen("node")
+    pods.listen("node").join()
     return next(each for each in pods.readings() if each.name == "gpu_busy_time_ratio")
 
 
@@ -61,6 +63,36 @@ def test_a_log_that_breaks_off_is_taken_up_again_and_no_line_counts_twice() -> N
 
     assert isinstance(reading, Measurement)
     assert list(reading.times_seconds) == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.timeout(20)
+def test_who_catches_up_has_what_a_probe_read_before_it_told_it() -> None:
+    lines: queue.Queue[bytes] = queue.Queue()
+    log = Answer()
+    log.stream = lambda amt: iter(lines.get, b"")  # type: ignore[method-assign]
+    pods = ProbePods(Logs(log), PLAN)  # type: ignore[arg-type]
+    pods.listen("node")
+    lines.put(line(1.0))
+    caught_up = threading.Thread(target=pods.catch_up, kwargs={"within_seconds": 15.0})
+    caught_up.start()
+    for at in itertools.count(2):
+        if not caught_up.is_alive():
+            break
+        lines.put(line(float(at)))
+        caught_up.join(0.01)
+    lines.put(b"")
+
+    (reading,) = [each for each in pods.readings() if each.name == "gpu_busy_time_ratio"]
+    assert isinstance(reading, Measurement)
+    assert reading.values.size >= REPORTS
+
+
+@pytest.mark.timeout(20)
+def test_a_probe_that_tells_no_more_is_not_waited_for() -> None:
+    pods = ProbePods(Logs(Answer(line(1.0))), PLAN)  # type: ignore[arg-type]
+    pods.listen("node").join()
+
+    pods.catch_up(within_seconds=threading.TIMEOUT_MAX)
 
 
 @pytest.mark.timeout(20)
