@@ -1,6 +1,5 @@
 """Are the metrics of the devices true? Every exporter and every device, held against NVML while known work runs."""
 
-import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -191,20 +190,26 @@ class _Trial:
         self._wait(4.0 * self._scrape)
 
     def gathered(self) -> Iterator[Reading]:
-        """Everything that was followed, polled and probed meanwhile."""
-        ended = time.time()
-        yield Measurement(
-            name=WATCHED, unit=Unit.SECONDS, values=[self._started, ended], source=Source.LOAD, statement="the window"
-        )
+        """Everything that was followed, polled and probed meanwhile; what one source cannot tell is told last."""
+        ended, failures = time.time(), list[BenchError]()
         self._probes.catch_up(within_seconds=PROBES_SECONDS)
-        for source in self._sources(ended):
-            yield from source()
+        yield from self._told_by_sources(ended, failures)
+        if failures:
+            raise failures[0]
 
     def broken_off(self) -> Iterator[Reading]:
         """What was seen until something ended the trial before its time; a source that fails now has no say."""
-        for source in self._sources(time.time()) if self._started else ():
-            with contextlib.suppress(BenchError):
+        if self._started:
+            yield from self._told_by_sources(time.time(), [])
+
+    def _told_by_sources(self, ended: float, failures: list[BenchError]) -> Iterator[Reading]:
+        values, statement = [self._started, ended], "the window"
+        yield Measurement(name=WATCHED, unit=Unit.SECONDS, values=values, source=Source.LOAD, statement=statement)
+        for source in self._sources(ended):
+            try:
                 yield from source()
+            except BenchError as error:  # noqa: PERF203 - what the others tell is kept all the same
+                failures.append(error)
 
     def _sources(self, ended: float) -> tuple[Callable[[], Iterator[Reading]], ...]:
         return (

@@ -19,6 +19,7 @@ from bench.probes.nvml import Answer, Kind, Plain
 Answers = Mapping[str, Answer]
 
 _UUID = re.compile(r"(GPU|MIG)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+REPLAYS = "gpu_link_replays_total"
 NOT_UNDER_LOAD = "the device was not under load; a link may rest at idle. Use --burn SECONDS"
 
 
@@ -153,11 +154,19 @@ def signal_readings(uuid: str, signals: Sequence[Reading], answers: Answers) -> 
     else:
         yield _reading("energy_falls_total", uuid, statement, float((np.diff(energy.values) < 0).sum()))
         yield _reading("energy_to_power_ratio", uuid, statement, _energy_to_power(energy, power))
+    yield _reading("link_replays_recent_total", uuid, "nvmlDeviceGetPcieReplayCounter", _rise(mine.get(REPLAYS)))
     for name, current, most in (
         ("link_width_deficit_total", "gpu_link_width_total", "nvmlDeviceGetMaxPcieLinkWidth"),
         ("link_generation_deficit_total", "gpu_link_generation_total", "nvmlDeviceGetMaxPcieLinkGeneration"),
     ):
         yield _reading(name, uuid, most, _deficit(mine.get(current), _number(answers, most), is_loaded=is_loaded))
+
+
+def _rise(counter: Reading | None) -> float | str:
+    """By how much it rose while it was watched."""
+    if not isinstance(counter, Measurement):
+        return counter.reason if isinstance(counter, Absent) else "it was not watched"
+    return float(np.maximum(0.0, np.diff(counter.values)).sum())
 
 
 def _is_loaded(busy: Reading | None) -> bool:
@@ -253,6 +262,7 @@ CHECKS = (
     ),
     _never("link_width_deficit_total", "the PCIe link has its full width under load", "a lane short halves transfers"),
     _never("link_generation_deficit_total", "the PCIe link runs at its full generation under load", "as for the width"),
+    _never("link_replays_recent_total", "no PCIe transfer is repeated", "a bad slot, riser or cable costs bandwidth"),
     _never("idle_links_total", "all NVLinks are up, or none is there", "one that is down halves a pair's bandwidth"),
     _never("remap_failures_total", "no row remapping failed", "the device must be replaced"),
     _never("remaps_pending_total", "no row remapping waits for a reset", "the device must be reset"),

@@ -110,6 +110,7 @@ def _more(handle: Handle) -> Iterator[Answer]:
     yield from questions.recent_samples(handle)
     yield from questions.links(handle)
     yield from questions.mig_devices(handle)
+    yield from questions.accounting(handle)
     yield questions.events(handle)
     yield from questions.gpm(handle, _pause)
 

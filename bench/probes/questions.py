@@ -8,6 +8,7 @@ from typing import Any
 
 import pynvml
 
+from bench.model.units import percent
 from bench.probes.nvml import Answer, Handle, Plain, ask, meaning_of, plain
 
 # nvml.h: a device has at most so many NVLinks.
@@ -152,21 +153,42 @@ def mig_devices(handle: Handle) -> Iterator[Answer]:
         for name in ("GetUUID", "GetGpuInstanceId", "GetComputeInstanceId", "GetMemoryInfo", "GetAttributes_v2"):
             function = getattr(pynvml, f"nvmlDevice{name}")
             yield ask(f"nvmlDevice{name}(MIG {index})", partial(function, instance))
+        yield ask(f"nvmlDeviceGetDeviceHandleFromMigDeviceHandle(MIG {index})", partial(_uuid_of_parent, instance))
+
+
+def _uuid_of_parent(instance: Handle) -> str:
+    return str(pynvml.nvmlDeviceGetUUID(pynvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(instance)))
 
 
 def events(handle: Handle) -> Answer:
-    """Whether events of the device can be waited for; the set is freed at once."""
+    """Whether events of the device can be waited for, and one that is there already; the set is freed at once."""
 
     def register() -> str:
         types = pynvml.nvmlDeviceGetSupportedEventTypes(handle)
         event_set = pynvml.nvmlEventSetCreate()
         try:
             pynvml.nvmlDeviceRegisterEvents(handle, types, event_set)
+            return f"types {types:#x} registered; {_waiting(event_set)}"
         finally:
             pynvml.nvmlEventSetFree(event_set)
-        return f"types {types:#x} registered"
 
     return ask("nvmlDeviceRegisterEvents", register)
+
+
+def _waiting(event_set: Any) -> str:
+    try:
+        found = pynvml.nvmlEventSetWait_v2(event_set, 0)
+    except pynvml.NVMLError as error:
+        return "none waits" if int(error.value) == pynvml.NVML_ERROR_TIMEOUT else str(error)
+    return f"one of type {found.eventType:#x} waits"
+
+
+def accounting(handle: Handle) -> Iterator[Answer]:
+    """What the driver kept of processes, where it keeps account of them, and their names as far as they can be seen."""
+    pids = ask("nvmlDeviceGetAccountingPids", lambda: pynvml.nvmlDeviceGetAccountingPids(handle))
+    for pid in pids.value if isinstance(pids.value, list) else ():
+        yield ask(f"nvmlDeviceGetAccountingStats({pid})", partial(pynvml.nvmlDeviceGetAccountingStats, handle, pid))
+        yield ask(f"nvmlSystemGetProcessName({pid})", partial(pynvml.nvmlSystemGetProcessName, pid))
 
 
 _GPM = {
@@ -178,6 +200,8 @@ _GPM = {
     "pcie sent": 20,
     "pcie received": 21,
 }
+_GPM_RATES = ("pcie sent", "pcie received")
+"""In MiB a second; the others are percentages."""
 
 
 def gpm(handle: Handle, wait: Callable[[], None]) -> Iterator[Answer]:
@@ -186,27 +210,37 @@ def gpm(handle: Handle, wait: Callable[[], None]) -> Iterator[Answer]:
     yield support
     if not (isinstance(support.value, dict) and support.value.get("isSupportedDevice")):
         return
+    yield from _sampled("nvmlGpmSampleGet", "", partial(pynvml.nvmlGpmSampleGet, handle), wait)
+    for answer in list(mig_devices(handle)):
+        if answer.is_there and answer.statement.startswith("nvmlDeviceGetGpuInstanceId("):
+            take = partial(pynvml.nvmlGpmMigSampleGet, handle, answer.value)
+            yield from _sampled("nvmlGpmMigSampleGet", f"GPU instance {answer.value}, ", take, wait)
+
+
+def _sampled(function: str, of: str, take: Callable[[Any], Any], wait: Callable[[], None]) -> Iterator[Answer]:
+    """Two samples by this function, and the metrics between them."""
     samples: list[Any] = []
     try:
-        taken = ask("nvmlGpmSampleGet", lambda: _take_samples(handle, samples, wait))
+        statement = f"{function}({of.removesuffix(', ')})" if of else function
+        taken = ask(statement, lambda: _take_samples(take, samples, wait))
         if not taken.is_there:
             yield taken
             return
-        yield from _gpm_metrics(samples)
+        yield from _gpm_metrics(samples, of)
     finally:
         for sample in samples:
             ask("nvmlGpmSampleFree", partial(pynvml.nvmlGpmSampleFree, sample))
 
 
-def _take_samples(handle: Handle, samples: list[Any], wait: Callable[[], None]) -> None:
+def _take_samples(take: Callable[[Any], Any], samples: list[Any], wait: Callable[[], None]) -> None:
     for number in range(2):
         samples.append(pynvml.nvmlGpmSampleAlloc())
         if number:
             wait()
-        pynvml.nvmlGpmSampleGet(handle, samples[-1])
+        take(samples[-1])
 
 
-def _gpm_metrics(samples: Sequence[Any]) -> Iterator[Answer]:
+def _gpm_metrics(samples: Sequence[Any], of: str) -> Iterator[Answer]:
     request = pynvml.c_nvmlGpmMetricsGet_t()
     request.version = pynvml.NVML_GPM_METRICS_GET_VERSION
     request.numMetrics = len(_GPM)
@@ -219,12 +253,13 @@ def _gpm_metrics(samples: Sequence[Any]) -> Iterator[Answer]:
         return
     for place, name in enumerate(_GPM):
         metric = request.metrics[place]
-        statement = f"nvmlGpmMetricsGet({name})"
+        statement = f"nvmlGpmMetricsGet({of}{name})"
         if metric.nvmlReturn:
             kind, sentence = meaning_of(int(metric.nvmlReturn))
             yield Answer(statement=statement, kind=kind, reason=f"{kind}: {sentence}")
         else:
-            yield Answer(statement=statement, value=float(metric.value))
+            is_percent = name not in _GPM_RATES
+            yield Answer(statement=statement, value=percent(metric.value) if is_percent else float(metric.value))
 
 
 def peers(handles: Sequence[Handle]) -> Iterator[Answer]:

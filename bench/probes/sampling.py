@@ -89,6 +89,12 @@ QUANTITIES = (
         statement="nvmlDeviceGetCurrPcieLinkWidth()",
         function=pynvml.nvmlDeviceGetCurrPcieLinkWidth,
     ),
+    Quantity(
+        name="gpu_link_replays_total",
+        unit=Unit.TOTAL,
+        statement="nvmlDeviceGetPcieReplayCounter()",
+        function=pynvml.nvmlDeviceGetPcieReplayCounter,
+    ),
 )
 
 

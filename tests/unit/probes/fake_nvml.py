@@ -31,6 +31,7 @@ class FakeDevice:
     uncorrected: int = 0
     event_reasons: int = 0
     nvlinks: tuple = ()
+    replays_per_second: float = 0.0
     refusals: dict = field(default_factory=dict)
     index_by_uuid: int | None = None
 
@@ -96,6 +97,9 @@ class FakeNvml:
             "nvmlDeviceGetMaxPcieLinkGeneration": lambda device, out: put(out, device.link[1]),
             "nvmlDeviceGetCurrPcieLinkWidth": lambda device, out: put(out, device.link[2]),
             "nvmlDeviceGetMaxPcieLinkWidth": lambda device, out: put(out, device.link[3]),
+            "nvmlDeviceGetPcieReplayCounter": lambda device, out: put(
+                out, 7 + int(device.replays_per_second * self.clock())
+            ),
             "nvmlDeviceGetRemappedRows": self._remapped,
             "nvmlDeviceGetRetiredPagesPendingStatus": lambda device, out: put(out, device.retired_pending),
             "nvmlDeviceGetTotalEccErrors": self._ecc,

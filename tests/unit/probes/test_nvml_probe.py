@@ -67,6 +67,14 @@ def test_each_planted_defect_is_found_by_its_check_and_by_no_other(name):
     assert report.verdict is Verdict.FAIL
 
 
+def test_transfers_that_are_repeated_while_it_is_watched_are_found_and_old_ones_are_not():
+    devices = pair()
+    assert findings(probed(devices, seconds=0.25)) == set()
+
+    devices[0].replays_per_second = 100.0
+    assert findings(probed(devices, seconds=0.25)) == {"link_replays_recent_total"}
+
+
 def test_uncorrected_errors_of_the_life_and_since_the_driver_are_both_told():
     devices = pair()
     devices[1].uncorrected = 2
