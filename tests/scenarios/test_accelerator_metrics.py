@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from bench.lab.faults.planting import planted
 from tests.lab.running import RunningLab, running_lab, unique_name
 from tests.scenarios.fidelity_proof import (
     GHOST,
@@ -23,6 +24,7 @@ from tests.scenarios.fidelity_proof import (
     verdicts,
 )
 
+QUICK_INTERVALS = ("--exporter-interval", "1", "--scrape-interval", "1")
 pytestmark = [pytest.mark.lab, pytest.mark.measures]
 
 
@@ -45,9 +47,25 @@ def recordings() -> Recordings:
 
 
 def _on_a_lab(name: str, *recorders: Callable[[RunningLab], Recording]) -> list[Recording]:
-    intervals = ("--exporter-interval", "1", "--scrape-interval", "1")
-    with running_lab(unique_name(f"fidelity-{name}"), *LAB, *intervals) as lab:
+    with running_lab(unique_name(f"fidelity-{name}"), *LAB, *QUICK_INTERVALS) as lab:
         return [each(lab) for each in recorders]
+
+
+SHARED = ("--gpus", "2", "--gpu-cores", "0.3", "--time-slices", "2")
+UNNAMED, WRONG_SHARES = "sharers_unnamed_total", "shares_wrong_total"
+
+
+@pytest.mark.timeout(300)
+def test_of_devices_that_pods_share_only_the_sharers_without_a_name_are_found_and_shares_that_are_copies() -> None:
+    with running_lab(unique_name("fidelity-shared"), *SHARED, *QUICK_INTERVALS) as lab:
+        untuned = record(lab, "fidelity-shared").judged()
+        with planted(lab.name, "shares-copied"):
+            copied = record(lab, "fidelity-copied").judged()
+
+    # the exporter as it comes has one label set a device: that one of two sharers is named is true, and is told
+    assert verdicts(untuned, "fail") == {UNNAMED}
+    assert verdicts(untuned, "inconclusive") == set()
+    assert verdicts(copied, "fail") == {WRONG_SHARES}
 
 
 def test_a_sound_lab_passes_every_check(recordings: Recordings) -> None:
