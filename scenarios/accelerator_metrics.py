@@ -69,6 +69,7 @@ class AcceleratorMetrics:
 
     def needs(self) -> Iterator[needs.Need]:
         yield needs.PrometheusReachable()
+        yield needs.WholeDevices()
         yield needs.MetricServed(names=UTILIZATION)
         yield needs.Accelerators(at_least=1)
 

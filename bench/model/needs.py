@@ -110,6 +110,21 @@ class DeviceClassOffered:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WholeDevices:
+    """An accelerator that is not cut into MIG instances: of an instance neither NVML nor DCGM tells a utilisation."""
+
+    def unmet_by(self, inventory: Inventory) -> str | None:
+        """Why not; None where one is whole, or where none was listed."""
+        profiles = [device.mig_profile for device in inventory.devices]
+        if not profiles or not all(profiles):
+            return None
+        return (
+            f"all {len(profiles)} accelerators are MIG instances ({', '.join(sorted(set(profiles)))}), and of an "
+            "instance neither NVML nor DCGM tells a utilisation; a device that is not cut is needed"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gateways:
     """A GatewayClass that a controller accepted."""
 

@@ -63,3 +63,14 @@ def test_four_shares_of_one_device_are_one_accelerator():
 
     assert "1 seen" in needs.Accelerators(at_least=2).unmet_by(inventory)
     assert inventory.allocatable_total("nvidia.com/gpu") == 4
+
+
+def test_devices_that_are_all_cut_into_instances_are_told_with_their_profiles():
+    cut = Device(node="a", uuid="MIG-1", product="H100", mig_profile="1g.10gb")
+    whole = Device(node="a", uuid="GPU-1", product="H100")
+
+    assert "all 2 accelerators are MIG instances (1g.10gb)" in needs.WholeDevices().unmet_by(
+        with_nodes(devices=(cut, cut))
+    )
+    assert needs.WholeDevices().unmet_by(with_nodes(devices=(cut, whole))) is None
+    assert needs.WholeDevices().unmet_by(EMPTY) is None
