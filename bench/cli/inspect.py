@@ -55,7 +55,7 @@ def _tables(inventory: Inventory) -> Iterator[tuple[str, list[tuple[str, str]]]]
             ("gang schedulers", _or_none(inventory.gang_schedulers)),
             ("node autoscalers", _or_none(inventory.autoscalers)),
             ("Prometheus", inventory.prometheus_url or "none"),
-            ("metrics", f"{len(inventory.metric_names)} names"),
+            ("metrics", f"{len(inventory.metric_names)} names{_of_devices(inventory)}"),
             ("controllers", "\n".join(inventory.controllers) or "none"),
         ],
     )
@@ -65,6 +65,11 @@ def _tables(inventory: Inventory) -> Iterator[tuple[str, list[tuple[str, str]]]]
 
 def _state(is_ready: bool, is_schedulable: bool) -> str:
     return ("Ready" if is_ready else "not Ready") + ("" if is_schedulable else ", unschedulable")
+
+
+def _of_devices(inventory: Inventory) -> str:
+    why = inventory.no_device_metrics_because
+    return f", none of devices: {why}" if why else ""
 
 
 def _device(device: Device) -> str:

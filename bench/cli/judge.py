@@ -60,6 +60,10 @@ def _outcome(stored: StoredRun, outcome: Outcome, registry: Registry, warnings: 
         return outcome  # nothing was measured to the end, so nothing can be judged
     scenario = registry.get(outcome.scenario).make(outcome.parameters)
     found = judge(scenario, stored.readings(outcome.scenario, warnings))
+    if not outcome.is_complete:
+        # The checks tell of what was measured; what was not tried any more may have failed, or would have passed.
+        reason = outcome.reason or "not all that was measured is kept"
+        return replace(outcome, verdict=Verdict.INCONCLUSIVE, checks=found.checks, reason=reason)
     return replace(outcome, verdict=found.verdict, checks=found.checks, reason=found.reason)
 
 

@@ -81,7 +81,8 @@ class Cluster:
         except (kubernetes.config.ConfigException, yaml.YAMLError, OSError) as error:
             wanted = f"context {context!r}" if context else "a current context"
             raise NoSuchContext(
-                f"{where} has no usable {wanted}: {error}. `kubectl config get-contexts` lists what there is."
+                f"{where} has no usable {wanted}: {str(error).rstrip('.')}. "
+                "`kubectl config get-contexts` lists what there is."
             ) from error
         return cls(api, server=api.configuration.host)
 

@@ -176,13 +176,13 @@ class Routing:
         )
 
 
-def stored(tmp_path, *, verdict=Verdict.FAIL, parameters=None):
+def stored(tmp_path, *, verdict=Verdict.FAIL, **rest):
     store = RunStore.create(tmp_path, RECORD)
     with store.scenario("routing") as kept:
         kept.append(
             Measurement(name="share_ratio", unit=Unit.RATIO, values=(0.91,), source=Source.LOAD, statement="load")
         )
-        kept.conclude(dataclasses.replace(outcome(verdict, result(Verdict.FAIL)), parameters=parameters or {}))
+        kept.conclude(dataclasses.replace(outcome(verdict, result(Verdict.FAIL)), **{"parameters": {}, **rest}))
     store.finish(RECORD)
     return load_run(store.folder)
 
@@ -207,6 +207,14 @@ def test_it_is_judged_with_the_parameters_it_ran_with(tmp_path):
 
 def test_what_broke_or_was_skipped_is_not_judged_into_something_else(tmp_path):
     assert judged_again(stored(tmp_path, verdict=Verdict.ERROR), registry()).outcomes[0].verdict is Verdict.ERROR
+
+
+def test_what_was_broken_off_shows_nothing_whatever_its_checks_say(tmp_path):
+    (again,) = judged_again(stored(tmp_path, is_complete=False, reason="the run was interrupted"), registry()).outcomes
+
+    assert again.verdict is Verdict.INCONCLUSIVE
+    assert again.checks[0].verdict is Verdict.PASS
+    assert again.reason == "the run was interrupted"
 
 
 def test_a_scenario_that_is_gone_is_told(tmp_path):
