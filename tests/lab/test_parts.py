@@ -141,7 +141,8 @@ def test_a_device_is_told_under_the_pod_that_holds_it(lab: RunningLab, cluster: 
     assert wait_until(lambda: told(by_pod), within_seconds=UP_SECONDS) == expected
     assert told(f"{custom}/metrics/gpu_memory_used_bytes") == expected
     assert told(f"{custom}/metrics/gpu_utilization") == 0
-    assert told(f"{external}?labelSelector=exported_namespace%3D{namespace}") == expected
+    by_namespace = f"{external}?labelSelector=exported_namespace%3D{namespace}"
+    assert wait_until(lambda: told(by_namespace), within_seconds=UP_SECONDS) == expected  # listed by itself
 
 
 @pytest.mark.parametrize(

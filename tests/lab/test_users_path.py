@@ -42,6 +42,16 @@ class Load:
         self._ending = threading.Event()
         self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(CLIENTS)]
 
+    def is_answered(self) -> bool:
+        """Whether the Gateway has heard of the server: a Ready pod is not known to it at once."""
+        try:
+            self._answered()
+        except urllib.error.HTTPError as error:
+            if error.code not in (404, 503):
+                raise
+            return False
+        return True
+
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
@@ -52,23 +62,27 @@ class Load:
             thread.join(timeout=60)
 
     def _ask(self) -> None:
-        body = {"model": "lab-llama", "prompt": "Tell me of GPUs.", "stream": False, "options": {"num_predict": 32}}
         deadline = time.monotonic() + 4 * STEP_SECONDS
         while not self._ending.is_set() and time.monotonic() < deadline:
-            request = urllib.request.Request(self._url, json.dumps(body).encode())
             try:
-                with urllib.request.urlopen(request, timeout=60) as answer:
-                    told = json.load(answer)
+                told = self._answered()
                 assert told["done"]
                 assert told["eval_count"] == 32
                 self.answers += 1
-            except (OSError, urllib.error.HTTPError) as error:
+            except OSError as error:
                 self.errors.append(str(error))
+
+    def _answered(self) -> dict[str, Any]:
+        body = {"model": "lab-llama", "prompt": "Tell me of GPUs.", "stream": False, "options": {"num_predict": 32}}
+        request = urllib.request.Request(self._url, json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return dict(json.load(answer))
 
 
 @contextmanager
 def load(lab: RunningLab) -> Iterator[Load]:
     running = Load(lab.status["gateway_url"])
+    wait_until(running.is_answered, within_seconds=STEP_SECONDS)
     running.start()
     try:
         yield running
