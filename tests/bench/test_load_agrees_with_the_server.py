@@ -35,6 +35,10 @@ SECONDS: Final = 6
 WAY_SECONDS: Final = 0.05
 """Two proxies and a Service on a machine that does other things too; the median is far below."""
 
+STALL_SECONDS: Final = 0.1
+"""A device of the lab is a CPU quota: used up, ollama stands still for what is left of the kernel's period, and that
+may be between its stamp of a token and the write of it."""
+
 
 @pytest.fixture(scope="module")
 def rig(lab: RunningLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClusterRig]:
@@ -153,6 +157,8 @@ def compared(summary: Mapping[str, Any], record: Mapping[str, Any], line: Mappin
     }
 
 
+OF_OLLAMA: Final = ("ttft_beyond_loading_and_prompt", "e2e_beyond_ollamas_total", "generation_beyond_ollamas")
+
 #: What cannot be below nothing, by more than the clocks' doubt.
 CAUSAL: Final = (
     "ttft_beyond_loading_and_prompt",
@@ -190,7 +196,8 @@ def test_client_ollama_and_gateway_tell_the_same_of_each_request(
     assert len(records) == summary["requests"]["ok"] == summary["requests"]["planned"] > 0
     for name in CAUSAL:
         assert min(each[name] for each in differences) >= -bound, (name, medians)
-    assert all(abs(value) < WAY_SECONDS for value in medians.values()), medians
+    for name, value in medians.items():
+        assert abs(value) < WAY_SECONDS + (STALL_SECONDS if name in OF_OLLAMA else 0.0), (name, medians)
     assert metrics.requests == len(records)
     assert -bound <= beyond_metrics < WAY_SECONDS, (metrics, summary["e2e_seconds"])
     if workers is not None:

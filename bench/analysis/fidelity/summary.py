@@ -5,6 +5,7 @@ What cannot be told is absent with its reason: a device without probe has no age
 attribution. Each fault has one dimension that shows it: see `screening` for values and `naming` for labels.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -266,9 +267,18 @@ def _of_agreement(device: Device, found: Screened) -> Iterator[Reading]:
 
 
 def _errors(kind: str, found: Agreement | None, uuid: str, name: str, *, scale: float) -> Iterator[Reading]:
-    if found is not None:
-        yield told(f"{kind}_bias_ratio", (found.bias / scale,), uuid, name)
-        yield told(f"{kind}_error_ratio", (found.mean_absolute / scale,), uuid, name)
+    """In parts of the metric's scale; the limits are those between which 95 % of differences lie, and their middle."""
+    if found is None:
+        return
+    limits = (found.limit_low, found.bias, found.limit_high)
+    yield told(f"{kind}_bias_ratio", (found.bias / scale,), uuid, name)
+    yield told(f"{kind}_error_ratio", (found.mean_absolute / scale,), uuid, name)
+    yield told(f"{kind}_error_rms_ratio", (found.root_mean_square / scale,), uuid, name)
+    yield told(f"{kind}_error_p95_ratio", (found.p95_absolute / scale,), uuid, name)
+    yield told(f"{kind}_limits_ratio", tuple(each / scale for each in limits), uuid, name)
+    if math.isfinite(found.normalised_ratio):
+        # to what the device went through meanwhile; a device that stood still has no such range
+        yield told(f"{kind}_error_rms_to_range_ratio", (found.normalised_ratio,), uuid, name)
 
 
 _IDLE_RATIO, _LOADED_RATIO = 0.10, 0.90

@@ -1,3 +1,4 @@
+import math
 import sys
 from pathlib import Path
 
@@ -118,6 +119,20 @@ def test_a_sound_run_has_no_findings_but_the_repeats_that_its_intervals_imply(co
     assert worst(found, "stale_ratio") == pytest.approx(expected, abs=0.02)
     assert worst(found, "sample_age_seconds") <= collect + 0.11
     assert worst(found, "fresh_age_seconds") <= scrape + 0.11
+
+
+def test_every_measure_of_agreement_is_told_with_the_age_taken_out_and_without():
+    found = summary(sound_run(20, 5.0, 5.0))
+
+    for kind in ("aligned", "unaligned"):
+        (low, bias, high) = found[f"{kind}_limits_ratio"][0].values
+        mean, rms, p95 = (float(found[f"{kind}_error{each}_ratio"][0].values[0]) for each in ("", "_rms", "_p95"))
+        assert low <= bias <= high
+        assert mean <= rms
+        assert p95 <= rms * math.sqrt(1 / 0.05)  # Markov: a twentieth of the squares lies beyond the percentile's
+        assert found[f"{kind}_bias_ratio"][0].values[0] == bias
+    spreads = {kind: worst(found, f"{kind}_error_rms_to_range_ratio") for kind in ("aligned", "unaligned")}
+    assert spreads["aligned"] < spreads["unaligned"]
 
 
 def test_a_frozen_value_is_stale():
