@@ -240,7 +240,7 @@ class Trial:
         arguments += ["--header", f"Host: {self._workload.hostname}", "--backend-header", BACKEND_HEADER]
         # What queued up before the new replicas came is slow and not lost; it gets the time to be answered.
         arguments += ["--drain", "90", "--timeout", "180"]
-        arguments += ["--closed"] if closed else []
+        arguments += ["--closed"] if closed else ["--arrivals", self._told.arrivals]
         pods = self._told.load_workers
         workers = LoadWorkers(count=pods, image=self._told.probe_image) if pods else None
         load = self._rig.load(url=self._url, steps=steps, arguments=tuple(arguments), workers=workers)

@@ -21,6 +21,7 @@ from workloads.autoscaler import Autoscaler, from_file
 
 GPU_RESOURCE, GPU_CLASS = "nvidia.com/gpu", "gpu.nvidia.com"
 ALLOCATIONS = ("auto", "device-plugin", "dra")
+ARRIVALS = ("poisson", "constant")
 POSITIVE = (
     *("target", "max_replicas", "repeats", "calibration_seconds", "load_over_capacity", "ttft_slo_seconds"),
     *("prompt_tokens", "output_tokens", "collect_interval_seconds"),
@@ -66,6 +67,8 @@ class PodAutoscaling:
     the target, so that a third is asked for."""
     down_over_capacity: float = 0.1
     """Of a step down: enough requests to lose one, too few to keep a second replica."""
+    arrivals: str = "poisson"
+    """How requests follow each other: poisson, or constant, at equal distances."""
     ttft_slo_seconds: float = 1.0
     load_workers: int = 0
     """Pods that make the load within the cluster; 0: this machine does."""
@@ -81,7 +84,8 @@ class PodAutoscaling:
     probe_image: str = "gpu-bench:0.1.0"
 
     def __post_init__(self) -> None:
-        for name, known in (("aggregation", tuple(autoscaling.Aggregation)), ("allocation", ALLOCATIONS)):
+        of_these = {"aggregation": tuple(autoscaling.Aggregation), "allocation": ALLOCATIONS, "arrivals": ARRIVALS}
+        for name, known in of_these.items():
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"{name}={value}: one of {', '.join(known)} is meant")
         for name in POSITIVE:

@@ -84,6 +84,7 @@ def assert_nothing_stays(cluster: Cluster, run: Run) -> None:
         (("--set", "pod-autoscaling.colour=red"), {}, "colour"),
         ((), {"repeats": "many"}, "repeats='many'"),
         ((), {"aggregation": "median"}, "aggregation=median: one of"),
+        ((), {"arrivals": "bursts"}, "arrivals=bursts: one of"),
         ((), {"allocation": "slices"}, "allocation=slices: one of"),
         ((), {"repeats": 0}, "repeats=0: more than 0 is meant"),
         (("--target", "no-such-context"), {}, "no-such-context"),

@@ -37,6 +37,8 @@ TRIED: Final[Mapping[str, object]] = {
     "target": f"{THRESHOLD / 1.1:.6f}",
     "max_replicas": 2,
     "load_over_capacity": 1.4,
+    # at equal distances: a device that rests goes above the threshold at no second, and each pod is asked in its turn
+    "arrivals": "constant",
     "down_over_capacity": 0.4,
     "prompt_tokens": 8,
     "output_tokens": 8,

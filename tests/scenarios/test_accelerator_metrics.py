@@ -60,7 +60,7 @@ def test_of_devices_that_pods_share_only_the_sharers_without_a_name_are_found_an
     with running_lab(unique_name("fidelity-shared"), *SHARED, *QUICK_INTERVALS) as lab:
         untuned = record(lab, "fidelity-shared").judged()
         with planted(lab.name, "shares-copied"):
-            copied = record(lab, "fidelity-copied").judged()
+            copied = record(lab, "fidelity-copied", duration_seconds=8, dwell_seconds=2.0).judged()
 
     # the exporter as it comes has one label set a device: that one of two sharers is named is true, and is told
     assert verdicts(untuned, "fail") == {UNNAMED}

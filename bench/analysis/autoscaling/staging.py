@@ -80,7 +80,7 @@ def expectations(view: View, direction: str) -> Mapping[Stage, Expectation]:
     sync = clocks["sync_interval_seconds"]
     if not np.isnan(sync):
         found[Stage.DECISION] = _decision(view.rules.hpa, direction, sync)
-    return {**found, **(_up(view) if direction == "up" else _down(view.rules.drain_seconds))}
+    return {**found, **(_up(view) if direction == "up" else _down(view))}
 
 
 def _decision(hpa: Hpa, direction: str, sync_seconds: float) -> Expectation:
@@ -112,12 +112,29 @@ def _up(view: View) -> Mapping[Stage, Expectation]:
     return found
 
 
-def _down(drain_seconds: float) -> Mapping[Stage, Expectation]:
+def _down(view: View) -> Mapping[Stage, Expectation]:
+    """
+    A pod that serves shows it by answers only, so that it may have gone on for a gap between two of them after its
+    last one: what is seen of its device then began as much later.
+    """
+    stop_seconds = view.rules.drain_seconds + STOP_SECONDS
     return {
         Stage.POD_DELETED: Expectation(spread_seconds=NEAR_SECONDS),
-        Stage.LAST_ANSWER: Expectation(spread_seconds=drain_seconds + STOP_SECONDS),
-        Stage.DEVICE_FREE: Expectation(spread_seconds=drain_seconds + STOP_SECONDS),
+        Stage.LAST_ANSWER: Expectation(spread_seconds=stop_seconds),
+        Stage.DEVICE_FREE: Expectation(spread_seconds=stop_seconds + _answer_gap_seconds(view)),
     }
+
+
+def _answer_gap_seconds(view: View) -> float:
+    """The mean time between two answers of one pod in steps down; nothing where none answered twice."""
+    gaps = [
+        np.diff(own[(own >= step.start_seconds) & (own <= step.end_seconds)])
+        for step in view.steps
+        if step.direction == "down"
+        for own in view.answers.values()
+    ]
+    together = np.concatenate(gaps) if gaps else np.empty(0)
+    return float(together.mean()) if together.size else 0.0
 
 
 def _first_start_seconds(view: View) -> float:

@@ -16,7 +16,7 @@ from bench.lab.kubelet.container import Container, Role
 from bench.lab.kubelet.host import Host
 from bench.lab.kubelet.launching import container_limits, pod_limits
 from bench.lab.kubelet.network import HOST_NETWORK, PodNetwork
-from bench.lab.kubelet.publishing import SETTLE_SECONDS, StatusReport
+from bench.lab.kubelet.publishing import SETTLE_SECONDS, START_TOGETHER_SECONDS, StatusReport
 from bench.lab.kubelet.setting import PodSetting
 from bench.lab.kubelet.volumes import VolumeMissing, Volumes, VolumeSetting
 from bench.lab.network import BRIDGE_ADDRESS
@@ -26,6 +26,8 @@ _FIRST_STATUS_SECONDS: Final = 0.1
 _FIRST_RETRY_SECONDS: Final = 0.5
 _LAST_RETRY_SECONDS: Final = 30.0
 _FORCED_GRACE_SECONDS: Final = 2.0
+_TO_COME: Final = ("ContainerCreating", "PodInitializing")
+"""Why a container waits that was not started yet."""
 _DEADLINE: Final = {
     "reason": "DeadlineExceeded",
     "message": "Pod was active on the node longer than the specified deadline",
@@ -340,7 +342,13 @@ class Pod:
         self._host.rooms.give_back(self._setting.node, self.uid)
 
     def _on_change(self) -> None:
-        self._report.touch(SETTLE_SECONDS)
+        self._report.touch(START_TOGETHER_SECONDS if self._is_starting() else SETTLE_SECONDS)
+
+    def _is_starting(self) -> bool:
+        """Whether some of its containers run and others are about to: upstream tells of them together."""
+        states = [each.record.state for each in self._mains]
+        coming = any(each.get("waiting", {}).get("reason") in _TO_COME for each in states)
+        return coming and any("running" in each for each in states)
 
     def _compose(self) -> dict[str, Any]:
         """The whole status, as the API server is to have it."""

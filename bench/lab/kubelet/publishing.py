@@ -10,6 +10,8 @@ from bench.lab.api import STRATEGIC_PATCH, ApiClient, ApiError
 _AT_ONCE: Final = 8
 SETTLE_SECONDS: Final = 0.005
 """Changes that come together are told together."""
+START_TOGETHER_SECONDS: Final = 0.2
+"""While containers of one pod start one after the other, the report of the first would be in the way of the last's."""
 _FIRST_RETRY_SECONDS: Final = 0.2
 _LAST_RETRY_SECONDS: Final = 5.0
 

@@ -284,6 +284,17 @@ def test_a_deleted_pod_that_has_nothing_left_to_answer_has_no_last_answer() -> N
     assert last.reason == "it had nothing left to answer when it was deleted"
 
 
+def test_a_device_may_be_freed_as_much_later_as_answers_are_apart() -> None:
+    of_down = {"backend": "old", "step": "1", "direction": "down"}
+    seldom = reading("request_e2e_seconds", [(DOWN + 2.5 * k, 0.1) for k in range(4)], of_down)
+    free = {"direction": "down", "stage": "device-free"}
+
+    without = value_of(list(derive(sound(request_e2e_seconds=None), RULES)), "stage_expected_worst_seconds", **free)
+    seen = value_of(list(derive(sound(request_e2e_seconds=seldom), RULES)), "stage_expected_worst_seconds", **free)
+
+    assert seen - without == pytest.approx(2.5)
+
+
 @pytest.mark.parametrize(
     ("moment_name", "stage"), [("created", "pod-created"), ("scheduled", "scheduled"), ("started", "started")]
 )

@@ -228,6 +228,31 @@ def test_what_the_metrics_api_tells_is_explained_by_a_rule_or_not_at_all(factor,
     assert float(found.values[0]) == pytest.approx(expected, abs=0.01)
 
 
+@pytest.mark.parametrize("kept", [True, False], ids=["still added up", "no more added up"])
+def test_a_series_that_is_gone_may_be_told_until_the_next_scrape_and_each_target_in_its_own_time(kept):
+    """Two pods that change names when both were full; the scrapes of their targets are a tenth of a second apart."""
+    times = START + 100.0 + np.arange(40.0)
+    full = np.ones(20)
+    series = [
+        Measurement(
+            name="gpu_busy_time_ratio",
+            unit=Unit.RATIO,
+            values=full * level,
+            times_seconds=(times[:20] if number == name else times[20:]) + 0.1 * number,
+            source=Source.PROMETHEUS,
+            statement="s",
+            labels=labelled(name) | {"instance": f"i{number}"},
+        )
+        for number in range(2)
+        for name, level in ((0, 0.5), (1, 0.75))
+    ]
+    after = times[20] + 0.5
+    told = 100.0 * sum(float(each.values[0]) for each in series if kept or each.times_seconds[0] >= times[20])
+    (found,) = view_readings([*series, polled([told], [after])])
+
+    assert float(found.values[0]) == 0.0
+
+
 POD = {
     "metadata": {"namespace": "ns", "name": "burn-0"},
     "status": {
