@@ -39,7 +39,7 @@ TRIED: Final[Mapping[str, object]] = {
     "load_over_capacity": 1.4,
     # at equal distances: a device that rests goes above the threshold at no second, and each pod is asked in its turn
     "arrivals": "constant",
-    "down_over_capacity": 0.4,
+    "down_over_capacity": 0.3,
     "prompt_tokens": 8,
     "output_tokens": 8,
     "drain_seconds": 1,
