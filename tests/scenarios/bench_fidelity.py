@@ -35,7 +35,7 @@ FOLDER: Final = ROOT / "results" / "bench-fidelity"
 PARTS: Final = FOLDER / "parts"
 """What was measured so far; gone when all of it is told."""
 AGE_BOUND_SECONDS: Final = 0.1
-LARGE_RUN: Final = ROOT / "tests" / "unit" / "evidence" / "large_run.py"
+LARGE_RUN: Final = ROOT / "tests" / "bench" / "large_run.py"
 SLOW: Final = "collect_interval_measured_to_configured_ratio"
 
 

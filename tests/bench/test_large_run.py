@@ -3,8 +3,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.measures
+
 PROGRAM = Path(__file__).with_name("large_run.py")
-REPOSITORY = PROGRAM.parents[3]
+REPOSITORY = PROGRAM.parents[2]
 
 
 def test_an_hour_of_a_thousand_devices_is_judged_again_in_ten_seconds_and_one_gigabyte(tmp_path):
