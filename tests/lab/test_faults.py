@@ -244,8 +244,12 @@ def test_each_stage_is_late_when_it_is_told_to_be_and_no_other(faulty: RunningLa
 
 
 def _late(stages: dict[str, float]) -> set[str]:
-    """Those that took as long as the delay; without one, none takes longer than a probe's period of 1 s."""
-    return {stage for stage, seconds in stages.items() if seconds >= 0.9 * DELAY_SECONDS}
+    """
+    Those that took about as long as the delay; without one, none takes longer than a probe's period of 1 s.
+
+    Not the whole of it: where a stage begins is heard by a watch, some tenths of a second late on a busy machine.
+    """
+    return {stage for stage, seconds in stages.items() if seconds >= 0.75 * DELAY_SECONDS}
 
 
 def _rise(trial: Trial) -> dict[str, float]:
