@@ -106,7 +106,7 @@ class PodAutoscaling:
         yield needs.MetricServed(names=UTILIZATION)
         yield needs.Accelerators(at_least=2)
         if self.allocation == "dra":
-            yield needs.DeviceClassOffered(name=GPU_CLASS)
+            yield needs.DeviceClassOffered(name=GPU_CLASS, at_least=2)
         if self.allocation == "device-plugin":
             yield needs.Allocatable(resource=GPU_RESOURCE, at_least=2)
 

@@ -98,15 +98,20 @@ class Allocatable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceClassOffered:
-    """A DeviceClass by which pods claim devices."""
+    """A DeviceClass by which pods claim devices, and so many devices in ResourceSlices."""
 
     name: str
+    at_least: int = 1
 
     def unmet_by(self, inventory: Inventory) -> str | None:
-        """Why not; None where there is one."""
-        if self.name in inventory.device_classes:
+        """Why not; None where there is one, with devices enough."""
+        if self.name not in inventory.device_classes:
+            return f"there is no DeviceClass {self.name}; install the DRA driver that brings it"
+        # only slices tell the UUID of a device
+        found = sum(bool(device.uuid) for device in inventory.devices)
+        if found >= self.at_least:
             return None
-        return f"there is no DeviceClass {self.name}; install the DRA driver that brings it"
+        return f"{self.at_least} devices to be claimed needed, {found} seen in ResourceSlices"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,8 @@ class Wrong:
     found_by: set[str]
     faults: Mapping[str, Mapping[str, float | str]] = field(default_factory=dict)
     from_the_start: bool = False
+    devices_of_others: int = 0
+    """Held by a pod that has nothing to do with it."""
     parameters: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -56,8 +58,22 @@ def tried(lab: RunningLab, wrong: Wrong | None = None) -> tuple[Any, list[Readin
 
         if told.from_the_start:
             plant()
+        if told.devices_of_others:
+            rig.create(_other(rig.namespace("others"), told.devices_of_others))
         for reading in scenario.run(rig):
             readings.append(reading)
             if reading.name == "idle_control_seconds" and not told.from_the_start:
                 plant()
     return scenario, readings
+
+
+def _other(namespace: str, devices: int) -> dict[str, Any]:
+    container = {
+        "name": "main",
+        "image": "busybox",
+        "command": ["sleep", "600"],
+        "resources": {"limits": {"nvidia.com/gpu": devices}},
+    }
+    metadata = {"name": "other", "namespace": namespace}
+    spec = {"containers": [container], "terminationGracePeriodSeconds": 1}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}

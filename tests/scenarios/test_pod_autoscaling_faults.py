@@ -38,6 +38,11 @@ WRONG = {
         faults={"ready-without-serving": {}},
         parameters=LONG_ENOUGH_TO_TELL,
     ),
+    "others hold the devices that a second replica would need": Wrong(
+        found_by={"replicas_never_ready_total"},
+        devices_of_others=2,
+        parameters={"up_seconds": 32},
+    ),
     # Whether a pod answers says nothing of its devices, nor they of its answers. On a device that is full already a
     # model is loaded in three times the time.
     "the Gateway does not route to the new pod, and two pods are given one device": Wrong(

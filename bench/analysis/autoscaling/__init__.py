@@ -12,7 +12,7 @@ from bench.analysis.autoscaling.checking import checks
 from bench.analysis.autoscaling.reaching import reach
 from bench.analysis.autoscaling.reacting import intervals, reactions
 from bench.analysis.autoscaling.scaling import idle, replicas
-from bench.analysis.autoscaling.serving import agreement, answers, devices
+from bench.analysis.autoscaling.serving import agreement, answers, devices, readiness
 from bench.analysis.autoscaling.staging import courses_of, stages
 from bench.analysis.autoscaling.view import Rules, View
 from bench.analysis.hpa import Hpa
@@ -34,6 +34,7 @@ def derive(readings: Sequence[Reading], rules: Rules) -> Iterator[Reading]:
     yield from reactions(view, courses["up"])
     yield from replicas(view)
     yield from idle(view)
+    yield readiness(view)
     yield from devices(view)
     yield from answers(view)
     yield from agreement(view)

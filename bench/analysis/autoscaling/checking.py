@@ -77,6 +77,13 @@ def _scaling_checks() -> Iterator[Check]:
         basis=Basis.KAR,
     )
     yield _check(
+        "every replica that is added becomes Ready",
+        "replicas_never_ready_total",
+        "a replica that is asked for and waits relieves nobody",
+        basis=Basis.KAR,
+        depends_on=(),
+    )
+    yield _check(
         "without load the replicas go back to the minimum",
         "replicas_left_over_total",
         "KAR-0057: under the target the HPA removes replicas after stabilisation",

@@ -22,6 +22,10 @@ LOOK_AT: Final[Mapping[str, str]] = {
     ),
     "metrics_api_to_device_ratio": _ADAPTER,
     "replicas_short_of_predicted_total": f"{_HPA}; Pending pods: kubectl get pods, and the devices that are free",
+    "replicas_never_ready_total": (
+        "kubectl describe pod of those that it names. Not scheduled: are devices free, and offered in the way in which "
+        "the pods ask for them? Scheduled: its events and its log"
+    ),
     "replicas_left_over_total": f"{_HPA}; stabilizationWindowSeconds of scaleDown against down_seconds",
     "scaled_while_idle_total": f"{_ADAPTER}: does it sum devices of others? Is somebody else asking the workload?",
     "pods_without_a_device_total": "kubectl describe pod: resources, runtime class; nvidia-smi in its container",

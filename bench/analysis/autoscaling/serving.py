@@ -11,6 +11,9 @@ from bench.model.measurement import Reading
 
 LEAST_CHANCE: Final = 0.001
 """Silence that is less likely than this is no chance."""
+START_PATIENCE: Final = 5.0
+"""As many times as long as a pod of this run took to be Ready, one may take that starts while devices are loaded: a
+model on a full device was seen to take four times as long."""
 
 
 def devices(view: View) -> Iterator[Reading]:
@@ -36,6 +39,32 @@ def devices(view: View) -> Iterator[Reading]:
 
 def _overlap(span: tuple[float, float], other: tuple[float, float]) -> bool:
     return span[0] < other[1] and other[0] < span[1]
+
+
+def readiness(view: View) -> Reading:
+    """
+    How many replicas were created, had time enough, and never were Ready.
+
+    One that was deleted before its time, by an autoscaler that changed its mind, is named and not counted.
+    """
+    name = "replicas_never_ready_total"
+    took = [seen["ready"] - seen["created"] for seen in view.moments.values() if {"ready", "created"} <= seen.keys()]
+    if not took or not view.steps:
+        return absent(name, "no pod became Ready")
+    patience_seconds = START_PATIENCE * float(np.median(took))
+    end = max(step.end_seconds for step in view.steps)
+    never = {pod: seen for pod, seen in view.moments.items() if "ready" not in seen and "created" in seen}
+    late = {
+        pod: seen
+        for pod, seen in never.items()
+        if min(seen.get("deleted", end), end) - seen["created"] >= patience_seconds
+    }
+    labels = {
+        "not_scheduled": [pod for pod, seen in late.items() if "scheduled" not in seen],
+        "not_ready": [pod for pod, seen in late.items() if "scheduled" in seen],
+        "too_short_for": [pod for pod in never if pod not in late],
+    }
+    return one(name, float(len(late)), {key: " ".join(sorted(pods)) for key, pods in labels.items() if pods})
 
 
 def answers(view: View) -> Iterator[Reading]:

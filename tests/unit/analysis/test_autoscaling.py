@@ -176,6 +176,37 @@ def test_a_sound_run_has_nothing_to_complain_of() -> None:
     assert value_of(derived, "collect_interval_measured_to_configured_ratio") == pytest.approx(1.0, abs=0.05)
 
 
+def waiting(*moments: Measurement) -> list[Reading]:
+    """A sound run with one replica more, of which these moments were seen and no other."""
+    return [*sound(), *moments]
+
+
+def test_a_replica_that_is_never_scheduled_is_found_by_its_name() -> None:
+    derived = list(derive(waiting(moment("third", "created", 104.1)), RULES))
+
+    assert value_of(derived, "replicas_never_ready_total", not_scheduled="third") == 1.0
+
+
+def test_a_replica_that_was_deleted_before_it_could_be_ready_is_named_and_not_counted() -> None:
+    moments = [
+        moment("third", name, at) for name, at in {"created": 120.0, "scheduled": 120.1, "deleted": 123.0}.items()
+    ]
+
+    derived = list(derive(waiting(*moments), RULES))
+
+    assert value_of(derived, "replicas_never_ready_total", too_short_for="third") == 0.0
+
+
+def test_a_replica_that_runs_and_is_never_ready_is_found() -> None:
+    moments = [
+        moment("third", name, at) for name, at in {"created": 104.1, "scheduled": 104.2, "started": 104.5}.items()
+    ]
+
+    derived = list(derive(waiting(*moments), RULES))
+
+    assert value_of(derived, "replicas_never_ready_total", not_ready="third") == 1.0
+
+
 def test_two_pods_on_one_device_are_found() -> None:
     readings = [*sound(device_held_total=None), held("old", "GPU-1"), held("new", "GPU-1")]
 
