@@ -19,7 +19,7 @@ class GpuBurn:
     memory_bytes: int = 0
     seconds: float = 86400.0
     steps: tuple[Step, ...] = ()
-    """One after the other instead of one duty cycle and one size of memory."""
+    """One after the other instead of one duty cycle, one occupancy and one size of memory."""
     begin_utc_seconds: float = 0.0
     """When the first step is due; who comes later leaves out what is over, so that pods keep step with each other."""
     image: str = "nvcr.io/nvidia/pytorch:25.08-py3"
@@ -70,12 +70,12 @@ class GpuBurn:
 
     def pod_spec(self) -> dict[str, Any]:
         """A pod that runs the program on one device."""
-        command = ["python3", "/workload/gpu_burn.py", f"--occupancy-ratio={self.occupancy_ratio:g}"]
+        command = ["python3", "/workload/gpu_burn.py"]
         if self.steps:
             command += [f"--steps={','.join(map(str, self.steps))}", f"--begin-utc={self.begin_utc_seconds:.3f}"]
         else:
             command += [f"--seconds={self.seconds:g}", f"--duty-ratio={self.duty_ratio:g}"]
-            command += [f"--memory-bytes={self.memory_bytes}"]
+            command += [f"--occupancy-ratio={self.occupancy_ratio:g}", f"--memory-bytes={self.memory_bytes}"]
         container = {
             "name": "burn",
             "image": self.image,

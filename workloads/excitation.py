@@ -3,7 +3,8 @@ Work on several devices at once whose course is known, so that metrics can be he
 
 Each pod idles first; then neighbours are busy in turn (what one device does the other does not), for random times, so
 that no sampler falls into step with them, each with a size of memory of its own; then all climb a staircase of duty
-cycles; then they idle. The same seed gives the same course.
+cycles, up to kernels on the whole device all of the time, and go on with kernels on a part of it all of the time; then
+they idle. The same seed gives the same course.
 """
 
 import random
@@ -14,9 +15,16 @@ from typing import Any
 from workloads.burning_pods import GpuBurn
 from workloads.gpu_burn import Step
 
-STAIRS = (0.25, 0.5, 0.75, 1.0)
-IDLE_SHARE, TURNS_SHARE, STAIRS_SHARE = 0.15, 0.5, 0.25
-"""Of the whole duration; what is left is idle again."""
+STAIRS = (0.25, 0.5, 0.75)
+PARTIAL_OCCUPANCY_RATIO = 0.25
+"""Utilisation shows it as it shows a kernel on the whole device; SM activity shows a quarter of that."""
+IDLE_SHARE, TURNS_SHARE, STAIRS_SHARE, FULL_SHARE, PARTIAL_SHARE = 0.13, 0.43, 0.15, 0.10, 0.11
+"""
+Of the whole duration; what is left is idle again.
+
+Profiling metrics are means over the collect interval: of the 600 s that the scenario takes by default, the full and the
+partial step are twice as long as the 30 s at which an exporter collects by default, so that one lies wholly in each.
+"""
 MEMORY_PARTS = (0, 1, 2)
 
 
@@ -44,7 +52,10 @@ class Course:
         for duty in STAIRS:
             seconds = round(STAIRS_SHARE * self.duration_seconds / len(STAIRS), 3)
             yield Step(seconds=seconds, duty_ratio=duty, memory_bytes=self.memory_bytes)
-        rest = 1.0 - IDLE_SHARE - TURNS_SHARE - STAIRS_SHARE
+        for share, occupancy in ((FULL_SHARE, 1.0), (PARTIAL_SHARE, PARTIAL_OCCUPANCY_RATIO)):
+            seconds = round(share * self.duration_seconds, 3)
+            yield Step(seconds=seconds, duty_ratio=1.0, memory_bytes=self.memory_bytes, occupancy_ratio=occupancy)
+        rest = 1.0 - IDLE_SHARE - TURNS_SHARE - STAIRS_SHARE - FULL_SHARE - PARTIAL_SHARE
         yield Step(seconds=round(rest * self.duration_seconds, 3), duty_ratio=0.0)
 
     def _dwells(self) -> Iterator[float]:

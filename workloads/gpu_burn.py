@@ -32,18 +32,21 @@ CPU_CORES_VARIABLE = "CPU_CORES_PER_DEVICE"
 """How many cores stand in for a whole device where there is no CUDA; one, if nobody says."""
 CPU_MEMORY_VARIABLE = "DEVICE_BYTES_PER_CPU_BYTE"
 """How many bytes of a device one byte of the CPU's memory stands in for; one, if nobody says."""
+CPU_KERNELS_VARIABLE = "DEVICE_KERNELS_FILE"
+"""The file that tells a device which the CPU stands in for what share of it kernels are on; none, if nobody says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """So long at this duty cycle, holding so much memory of the device."""
+    """So long at this duty cycle, on this share of the device, holding so much of its memory."""
 
     seconds: float
     duty_ratio: float
     memory_bytes: int = 0
+    occupancy_ratio: float = 1.0
 
     def __str__(self) -> str:
-        return f"{self.seconds:g}:{self.duty_ratio:g}:{self.memory_bytes}"
+        return f"{self.seconds:g}:{self.duty_ratio:g}:{self.memory_bytes}:{self.occupancy_ratio:g}"
 
 
 class Backend(Protocol):
@@ -64,6 +67,9 @@ class Backend(Protocol):
 
     def busy_seconds(self) -> float:
         """A clock that advances while the device works for us."""
+
+    def occupy(self, ratio: float) -> None:
+        """Kernels from now on are on this share of the device, which a real one sees by itself."""
 
 
 class TorchBackend:
@@ -89,6 +95,9 @@ class TorchBackend:
         self._torch.cuda.synchronize()
         return time.perf_counter()
 
+    def occupy(self, ratio: float) -> None:
+        """Nobody has to be told."""
+
 
 class CupyBackend:
     """CuPy on its first CUDA device."""
@@ -112,16 +121,20 @@ class CupyBackend:
         self._cupy.cuda.runtime.deviceSynchronize()
         return time.perf_counter()
 
+    def occupy(self, ratio: float) -> None:
+        """Nobody has to be told."""
+
 
 class NumpyBackend:
     """The CPU, standing in for a device of so many cores."""
 
     units = 16
 
-    def __init__(self, numpy: Any, *, cores: float, device_bytes_per_byte: int) -> None:
+    def __init__(self, numpy: Any, *, cores: float, device_bytes_per_byte: int, kernels_file: str = "") -> None:
         self._numpy = numpy
         self._cores = cores
         self._device_bytes_per_byte = device_bytes_per_byte
+        self._kernels_file = kernels_file
         self.name = f"numpy {numpy.__version__} on the CPU, {cores:g} cores a device"
 
     def put(self, array: Any) -> Any:
@@ -136,6 +149,12 @@ class NumpyBackend:
 
     def busy_seconds(self) -> float:
         return time.thread_time() / self._cores
+
+    def occupy(self, ratio: float) -> None:
+        if self._kernels_file:
+            # in place and always as long, so that a reader never finds half of it
+            with open(self._kernels_file, "r+", encoding="ascii") as file:
+                file.write(f"{ratio:.6f}\n")
 
 
 def find_backend(environment: dict[str, str]) -> Backend:
@@ -152,6 +171,7 @@ def find_backend(environment: dict[str, str]) -> Backend:
         importlib.import_module("numpy"),
         cores=float(environment.get(CPU_CORES_VARIABLE, "1")),
         device_bytes_per_byte=int(environment.get(CPU_MEMORY_VARIABLE, "1")),
+        kernels_file=environment.get(CPU_KERNELS_VARIABLE, ""),
     )
 
 
@@ -185,6 +205,8 @@ class Products:
     def __init__(self, backend: Backend, *, edge: int, occupancy_ratio: float) -> None:
         self._numpy: Any = importlib.import_module("numpy")
         self._backend = backend
+        self._edge = edge
+        self.occupancy_ratio = occupancy_ratio
         batch = max(1, round(backend.units * occupancy_ratio))
         source = self._numpy.random.default_rng(20250917)
         self._left = source.standard_normal((batch, edge, edge), dtype=self._numpy.float32)
@@ -201,6 +223,12 @@ class Products:
         self.multiply(8)
         each = (self._backend.busy_seconds() - started) / 8
         return max(1, min(1000, round(BURST_SECONDS / max(each, 1e-6))))
+
+    def sized(self, occupancy_ratio: float) -> "Products":
+        """Of the same matrices, as many as another occupancy asks for."""
+        if occupancy_ratio == self.occupancy_ratio:
+            return self
+        return Products(self._backend, edge=self._edge, occupancy_ratio=occupancy_ratio)
 
     def multiply(self, times: int) -> None:
         for _ in range(times):
@@ -235,6 +263,7 @@ class Burning:
     stopped: threading.Event
     busy_seconds: float = 0.0
     count: int = 0
+    operations: float = 0.0
     worst_error_ratio: float = 0.0
     _unverified: int = 0
     _verified_at: float = field(default_factory=time.monotonic)
@@ -248,12 +277,20 @@ class Burning:
                 self.verify()
             self.stopped.wait(max(0.0, min(period - (time.monotonic() - began), until - time.monotonic())))
 
+    def change_to(self, products: Products) -> None:
+        """Work on these from now on; what was computed of others is verified before."""
+        if self._unverified:
+            self.verify()
+        self.products = products
+        self.backend.occupy(products.occupancy_ratio)
+
     def _work(self, seconds: float) -> None:
         started = self.backend.busy_seconds()
         while self.backend.busy_seconds() - started < seconds:
             self.products.multiply(self.products.burst)
             self._unverified += self.products.burst
             self.count += self.products.burst
+            self.operations += self.products.burst * self.products.operations_each
         self.busy_seconds += self.backend.busy_seconds() - started
 
     def verify(self) -> None:
@@ -266,12 +303,15 @@ def burn(backend: Backend, products: Products, rhythm: Rhythm, seconds: float, s
     """One duty cycle until the time is over or somebody asks to stop."""
     began = time.monotonic()
     burning = Burning(backend, products, stopped)
+    burning.change_to(products)
     burning.run(rhythm, began + seconds)
     return result_of(burning, time.monotonic() - began)
 
 
 def play(burning: Burning, steps: "tuple[Step, ...]", begin_utc_seconds: float) -> BurnResult:
     """The steps, each told as it begins; those that are over by then are left out."""
+    # made before the first step is due, since that takes the device's time
+    sized = {ratio: burning.products.sized(ratio) for ratio in {step.occupancy_ratio for step in steps}}
     began = time.monotonic()
     due = began + (begin_utc_seconds - time.time() if begin_utc_seconds else 0.0)
     burning.run(Rhythm(duty_ratio=0.0), due)
@@ -280,10 +320,11 @@ def play(burning: Burning, steps: "tuple[Step, ...]", begin_utc_seconds: float) 
         if burning.stopped.is_set() or time.monotonic() >= due:
             continue
         held = burning.backend.hold(step.memory_bytes) if step.memory_bytes else None
-        tell_step(burning, duty_ratio=step.duty_ratio, memory_bytes=step.memory_bytes)
+        burning.change_to(sized[step.occupancy_ratio])
+        tell_step(burning, step)
         burning.run(Rhythm(duty_ratio=step.duty_ratio), due)
         del held
-    tell_step(burning, duty_ratio=0.0, memory_bytes=0)
+    tell_step(burning, Step(seconds=0.0, duty_ratio=0.0))
     return result_of(burning, time.monotonic() - began)
 
 
@@ -295,16 +336,21 @@ def result_of(burning: Burning, seconds: float) -> BurnResult:
         seconds=seconds,
         busy_seconds=burning.busy_seconds,
         products=burning.count,
-        floating_point_operations=burning.count * burning.products.operations_each,
+        floating_point_operations=burning.operations,
         largest_error_ratio=burning.worst_error_ratio,
         verified=burning.worst_error_ratio <= ERROR_BOUND_RATIO,
     )
 
 
-def tell_step(burning: Burning, **facts: object) -> None:
+def tell_step(burning: Burning, step: Step) -> None:
     """What begins now, and the operations that were done until now: what one step did is a difference."""
-    operations = burning.count * burning.products.operations_each
-    tell(utc_seconds=time.time(), operations=operations, **facts)
+    tell(
+        utc_seconds=time.time(),
+        operations=burning.operations,
+        duty_ratio=step.duty_ratio,
+        memory_bytes=step.memory_bytes,
+        occupancy_ratio=step.occupancy_ratio,
+    )
 
 
 def tell(**facts: object) -> None:
@@ -340,13 +386,16 @@ def _ratio(text: str) -> float:
 
 def _steps(text: str) -> tuple[Step, ...]:
     try:
-        parts = [each.split(":") for each in text.split(",")]
-        return tuple(
-            Step(seconds=float(seconds), duty_ratio=_ratio(duty), memory_bytes=int(memory))
-            for seconds, duty, memory in parts
-        )
+        return tuple(_step(each.split(":")) for each in text.split(","))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: SECONDS:DUTY:BYTES,... is needed") from error
+        raise argparse.ArgumentTypeError(f"{text!r}: SECONDS:DUTY:BYTES[:OCCUPANCY],... is needed") from error
+
+
+def _step(parts: list[str]) -> Step:
+    seconds, duty, memory, occupancy = (*parts, "1") if len(parts) == 3 else parts
+    return Step(
+        seconds=float(seconds), duty_ratio=_ratio(duty), memory_bytes=int(memory), occupancy_ratio=_ratio(occupancy)
+    )
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -355,7 +404,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--duty-ratio", type=_ratio, default=1.0, help="share of the time in which the device works")
     parser.add_argument("--occupancy-ratio", type=_ratio, default=1.0, help="share of the device that works then")
     parser.add_argument("--memory-bytes", type=int, default=0, help="device memory to hold beside the matrices")
-    parser.add_argument("--steps", type=_steps, default=(), help="SECONDS:DUTY:BYTES,... instead of one duty cycle")
+    parser.add_argument(
+        "--steps", type=_steps, default=(), help="SECONDS:DUTY:BYTES[:OCCUPANCY],... instead of one of each"
+    )
     parser.add_argument("--begin-utc", type=float, default=0.0, help="when the first step is due, UTC seconds")
     parser.add_argument("--edge", type=int, default=128, help="rows of each matrix; one block of a multiprocessor")
     return parser.parse_args(arguments)
