@@ -85,3 +85,7 @@ class LabPaths:
     def gpu_memory(self, uuid: str) -> Path:
         """The memory of one device, see `bench/lab/gpu/cuda/memory.h`."""
         return self.root / "gpus" / f"{uuid}.memory"
+
+    def gpu_kernels(self, uuid: str) -> Path:
+        """Which share of one device its holder's kernels are on, see `bench/lab/gpu/kernels.py`."""
+        return self.root / "gpus" / f"{uuid}.kernels"

@@ -1,13 +1,15 @@
 """One device at work: its model's state, its state pages, and what the truth log is told of it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Final
 
 from bench.lab.faults.state import Faults
 from bench.lab.gpu import model, readout
 from bench.lab.gpu.faults import DeviceFaults
 from bench.lab.gpu.fleet import Gpu, MigInstance, units_of
+from bench.lab.gpu.kernels import Kernels
 from bench.lab.gpu.memory import DeviceMemory
 from bench.lab.gpu.page import Record, StatePage
 from bench.lab.paths import LabPaths
@@ -45,6 +47,7 @@ class Board:
         views += [(instance.uuid, (instance,)) for instance in gpu.mig_instances]
         self._pages = [(self._make_page(paths, uuid, instances), instances) for uuid, instances in views]
         self._memories = [DeviceMemory(paths.gpu_memory(uuid)) for uuid, _ in views]
+        self._kernels = {uuid: Kernels(paths.gpu_kernels(uuid)) for uuid, _ in views}
 
     def _make_page(self, paths: LabPaths, uuid: str, instances: tuple[MigInstance, ...]) -> StatePage:
         fixed = readout.fixed_record(self.gpu, is_instance_view=uuid != self.gpu.uuid)
@@ -52,10 +55,17 @@ class Board:
 
     def advance(self, uses: Mapping[str, model.Use], seconds: float, timestamp_microseconds: int) -> None:
         """`seconds` later, with what the holders of each unit did; published at once."""
-        by_instance = {uuid if uuid in self._capacity.instance_cores else "": use for uuid, use in uses.items()}
+        by_instance = {
+            uuid if uuid in self._capacity.instance_cores else "": self._on_multiprocessors(uuid, use)
+            for uuid, use in uses.items()
+        }
         self.state = self._faults.heated(model.step(self.state, self.gpu.product, self._capacity, by_instance, seconds))
         self._tell_crossing()
         self.publish(timestamp_microseconds)
+
+    def _on_multiprocessors(self, uuid: str, use: model.Use) -> model.Use:
+        """With the share that the unit's holders told; who does nothing is not asked."""
+        return replace(use, multiprocessor_ratio=self._kernels[uuid].read_ratio()) if use.cpu_seconds else use
 
     def publish(self, timestamp_microseconds: int) -> None:
         live = self._faults.over(readout.live_record(self.gpu, self.state, timestamp_microseconds))
@@ -68,11 +78,19 @@ class Board:
         for memory in self._memories:
             memory.scrub(holds=holds)
 
+    def forget_kernels(self, uuids: Collection[str]) -> None:
+        """What earlier holders of these units told."""
+        for uuid, kernels in self._kernels.items():
+            if uuid in uuids:
+                kernels.forget()
+
     def remove(self) -> None:
         for page, _ in self._pages:
             page.remove()
         for memory in self._memories:
             memory.remove()
+        for kernels in self._kernels.values():
+            kernels.remove()
 
     def _live_instances(self, instances: tuple[MigInstance, ...]) -> list[Record]:
         return [readout.live_instance(self.state.instances[instance.uuid]) for instance in instances]

@@ -18,7 +18,7 @@ LIBRARIES: Final = ("libnvidia-ml.so.1", "libcuda.so.1")
 LIBRARY_DIR: Final = "/run/nvidia/driver/usr/lib64"
 """Below /run, where a read-only root still has room; the driver container of the GPU operator uses the same root."""
 DEVICES_DIR: Final = "/run/nvidia-devices"
-"""State pages, named 0, 1 … in the order of allocation, and beside them 0.memory …; the libraries look here."""
+"""State pages, named 0, 1 … in the order of allocation, and beside each its files, 0.memory and 0.kernels …"""
 _CONTROL_NODES: Final = ("/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools")
 
 
@@ -56,9 +56,10 @@ def _environment(container: Mapping[str, Any], view: View) -> Mapping[str, str]:
     search = ":".join(filter(None, (LIBRARY_DIR, literal.get("LD_LIBRARY_PATH"))))
     environment = {"LD_LIBRARY_PATH": search}
     if view.units:
-        # programs that compute on the CPU where there is no CUDA learn what a whole device is
+        # programs that compute on the CPU where there is no CUDA learn what a whole device is, and tell what they use
         environment["CPU_CORES_PER_DEVICE"] = f"{view.units[0].cores:g}"
         environment["DEVICE_BYTES_PER_CPU_BYTE"] = str(MEMORY_SCALE)
+        environment["DEVICE_KERNELS_FILE"] = f"{DEVICES_DIR}/0.kernels"
     if view.plugin_units:
         environment[VISIBLE_DEVICES] = ",".join(dict.fromkeys(unit.uuid for unit in view.plugin_units))
     elif view.claimed_units:
@@ -73,6 +74,7 @@ def _mounts(pages: Sequence[str], paths: LabPaths) -> tuple[Mount, ...]:
         place = f"{DEVICES_DIR}/{number}"
         mounts.append(Mount(host=str(paths.gpu(uuid)), container=place))
         mounts.append(Mount(host=str(paths.gpu_memory(uuid)), container=f"{place}.memory", writable=True))
+        mounts.append(Mount(host=str(paths.gpu_kernels(uuid)), container=f"{place}.kernels", writable=True))
     return (*mounts, *_libraries(paths))
 
 

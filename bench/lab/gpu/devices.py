@@ -119,8 +119,10 @@ class Devices:
         units = tuple(dict.fromkeys(unit for view in views.values() for unit in view.units))
         group, cores = self._group(node, units)
         shown = leaks.leaked(tuple(_containers(pod)), views, self._around(node), self._faults)
+        begun = {unit.uuid for unit in units} - {unit.uuid for unit in self._held(node)}
         for board in self._boards.get(node, ()):
             board.scrub(holds=not self._faults.find("memory-not-scrubbed"))
+            board.forget_kernels(begun)
         containers = {
             container["name"]: replace(
                 container_devices(container, shown[container["name"]], self._paths), cgroup=group, cpu_cores=cores
@@ -222,13 +224,15 @@ class Devices:
 
     def _taken_instead(self, node: str, granted: tuple[Unit, ...]) -> tuple[Unit, ...]:
         """Devices that other pods of the node hold, as far as there are any; what is listed as held stays as it was."""
-        held = (holding.units for holding in self._holdings.values() if holding.node == node)
-        taken = tuple(dict.fromkeys(unit for units in held for unit in units))
+        taken = self._held(node)
         return (*taken[: len(granted)], *granted[len(taken) :])
 
-    def _around(self, node: str) -> leaks.Neighbourhood:
+    def _held(self, node: str) -> tuple[Unit, ...]:
         held = (unit for holding in self._holdings.values() if holding.node == node for unit in holding.units)
-        return leaks.Neighbourhood(gpus=self._gpus(node), held_by_others=tuple(dict.fromkeys(held)))
+        return tuple(dict.fromkeys(held))
+
+    def _around(self, node: str) -> leaks.Neighbourhood:
+        return leaks.Neighbourhood(gpus=self._gpus(node), held_by_others=self._held(node))
 
     def _group(self, node: str, units: tuple[Unit, ...]) -> tuple[str, float]:
         """A device's own; or one quota for all of the node, so that each device slows the others."""

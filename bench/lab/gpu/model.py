@@ -4,11 +4,13 @@ How a device behaves: a pure function from what it was and what its holders did 
 Every figure follows from one cause, the CPU time that the holders' processes used. Where hardware has a ratio of
 its own (tensor cores, memory bandwidth), the lab derives it from utilisation by a fixed factor that is written below:
 such a figure shows that a value is carried from the device to its reader, never what a workload really does.
-Clocks fall when the device is hot or at its power limit, but its holders are not slowed: their quota is the capacity.
+Kernels on a part of the multiprocessors lower these derived figures alone; power follows utilisation, as if they were
+on all. Clocks fall when the device is hot or at its power limit, but its holders are not slowed: their quota is the
+capacity.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -59,6 +61,8 @@ class Use:
 
     cpu_seconds: float = 0.0
     memory_bytes: int = 0
+    multiprocessor_ratio: float = 1.0
+    """On how many of its multiprocessors kernels were, while there were any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +73,9 @@ class PartState:
     utilization_ratio: float = 0.0
     memory_used_bytes: int = 0
     active_seconds: float = 0.0
-    """Integral of utilisation over time; the profiling ratios are its differences times a factor."""
+    """Integral of utilisation over time: the graphics engine is busy while any kernel runs."""
+    sm_active_seconds: float = 0.0
+    """The same times the share of multiprocessors at work; all other profiling ratios follow from it by factors."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +149,7 @@ def step_part(state: PartState, use: Use, seconds: float, cores: float) -> PartS
         utilization_ratio=used_ratio(window, cores),
         memory_used_bytes=use.memory_bytes * MEMORY_SCALE,
         active_seconds=state.active_seconds + busy_seconds,
+        sm_active_seconds=state.sm_active_seconds + busy_seconds * use.multiprocessor_ratio,
     )
 
 
@@ -170,15 +177,23 @@ def step(
         )
         for uuid, part in state.instances.items()
     }
-    whole = Use(
-        cpu_seconds=sum(use.cpu_seconds for use in uses.values()),
-        memory_bytes=sum(use.memory_bytes for use in uses.values()),
-    )
     part = _clamped(
-        step_part(state.part, whole, seconds, capacity.cores), product.memory_bytes - product.memory_reserved_bytes
+        step_part(state.part, together(uses.values()), seconds, capacity.cores),
+        product.memory_bytes - product.memory_reserved_bytes,
     )
     moved = replace(state, elapsed_seconds=state.elapsed_seconds + seconds, part=part, instances=instances)
     return _with_traffic(with_clocks(_with_power(moved, product, seconds), product), seconds)
+
+
+def together(uses: Collection[Use]) -> Use:
+    """Of a device whose parts were used so; its multiprocessors by the work that was done on each part."""
+    cpu_seconds = sum(use.cpu_seconds for use in uses)
+    on_multiprocessors = sum(use.cpu_seconds * use.multiprocessor_ratio for use in uses)
+    return Use(
+        cpu_seconds=cpu_seconds,
+        memory_bytes=sum(use.memory_bytes for use in uses),
+        multiprocessor_ratio=on_multiprocessors / cpu_seconds if cpu_seconds else 1.0,
+    )
 
 
 def _clamped(part: PartState, memory_bytes: int) -> PartState:

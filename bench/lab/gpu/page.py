@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 MAGIC: Final = 0x53555047
-VERSION: Final = 1
+VERSION: Final = 2
 TEXT: Final = 96
 SAMPLES: Final = 120
 INSTANCES: Final = 8
@@ -48,7 +48,7 @@ FIXED: Final = (
     *((name, "I") for name in ("has_gpm", "mig_max_instances", "mig_enabled")),
     *((name, "I") for name in ("is_instance_view", "reserved", "instance_count")),
 )
-INSTANCE_LIVE: Final = (("memory_used_bytes", "Q"), ("active_seconds", "d"))
+INSTANCE_LIVE: Final = (("memory_used_bytes", "Q"), ("active_seconds", "d"), ("sm_active_seconds", "d"))
 LIVE_WIDE: Final = (
     *((name, "Q") for name in ("timestamp_microseconds", "energy_millijoules", "memory_used_bytes")),
     *((name, "Q") for name in ("event_reasons", "power_violation_nanoseconds", "thermal_violation_nanoseconds")),
@@ -56,6 +56,7 @@ LIVE_WIDE: Final = (
     *((name, "Q") for name in ("nvlink_sent_kibibytes", "nvlink_received_kibibytes")),
     *((name, "Q") for name in ("ecc_corrected", "ecc_uncorrected", "xid_count")),
     ("active_seconds", "d"),
+    ("sm_active_seconds", "d"),
 )
 LIVE_NARROW: Final = tuple(
     (name, "I")
@@ -160,7 +161,7 @@ class StatePage:
         packed = _LIVE.pack(
             *_values(LIVE_WIDE, live),
             *chain.from_iterable(_values(INSTANCE_LIVE, instance) for instance in instances),
-            *((0, 0.0) * (INSTANCES - self._instances)),
+            *((0, 0.0, 0.0) * (INSTANCES - self._instances)),
             *_values(LIVE_NARROW, {**live, "sample_count": self._taken}),
         )
         self._words[_SEQUENCE_INDEX] += 1

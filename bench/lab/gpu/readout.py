@@ -101,6 +101,7 @@ def live_record(gpu: Gpu, state: DeviceState, timestamp_microseconds: int) -> Re
         "pcie_sent_bytes": int(state.pcie_sent_bytes),
         "pcie_received_bytes": int(state.pcie_received_bytes),
         "active_seconds": state.part.active_seconds,
+        "sm_active_seconds": state.part.sm_active_seconds,
         "utilization_percent": whole_percent(utilization),
         "memory_utilization_percent": whole_percent(utilization * MEMORY_COPY_FACTOR),
         "power_average_milliwatts": round(state.average_power_watts * 1000),
@@ -137,7 +138,11 @@ _NO_ERRORS: Record = dict.fromkeys(
 
 
 def live_instance(part: PartState) -> Record:
-    return {"memory_used_bytes": part.memory_used_bytes, "active_seconds": part.active_seconds}
+    return {
+        "memory_used_bytes": part.memory_used_bytes,
+        "active_seconds": part.active_seconds,
+        "sm_active_seconds": part.sm_active_seconds,
+    }
 
 
 def sample_record(live: Record) -> Record:

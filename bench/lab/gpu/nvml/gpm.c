@@ -7,7 +7,7 @@
 
 struct gpm_sample {
     uint64_t timestamp_microseconds;
-    double active_seconds;
+    double active_seconds, sm_active_seconds;
     uint64_t pcie_sent_bytes, pcie_received_bytes, nvlink_sent_kibibytes, nvlink_received_kibibytes;
 };
 typedef struct gpm_sample *nvmlGpmSample_t;
@@ -63,11 +63,12 @@ API nvmlReturn_t nvmlGpmSampleFree(nvmlGpmSample_t sample)
     return NVML_SUCCESS;
 }
 
-static void take(const struct view *view, const double *active_seconds, nvmlGpmSample_t sample)
+static void take(const struct view *view, const struct state_instance_live *instance, nvmlGpmSample_t sample)
 {
     *sample = (struct gpm_sample){
         .timestamp_microseconds = view->live.timestamp_microseconds,
-        .active_seconds = active_seconds ? *active_seconds : view->live.active_seconds,
+        .active_seconds = instance ? instance->active_seconds : view->live.active_seconds,
+        .sm_active_seconds = instance ? instance->sm_active_seconds : view->live.sm_active_seconds,
         .pcie_sent_bytes = view->live.pcie_sent_bytes,
         .pcie_received_bytes = view->live.pcie_received_bytes,
         .nvlink_sent_kibibytes = view->live.nvlink_sent_kibibytes,
@@ -86,7 +87,7 @@ API nvmlReturn_t nvmlGpmSampleGet(nvmlDevice_t device, nvmlGpmSample_t sample)
         return NVML_ERROR_NOT_SUPPORTED;
     if (!view.instance && view.fixed->is_instance_view)
         return NVML_ERROR_NO_PERMISSION;
-    take(&view, view.instance ? &view.live.instances[device->slot].active_seconds : NULL, sample);
+    take(&view, view.instance ? &view.live.instances[device->slot] : NULL, sample);
     return NVML_SUCCESS;
 }
 
@@ -107,6 +108,8 @@ API nvmlReturn_t nvmlGpmMigSampleGet(nvmlDevice_t device, unsigned int gpu_insta
     return NVML_ERROR_NOT_FOUND;
 }
 
+#define GRAPHICS_UTIL 1u /* busy while any kernel runs, on however few multiprocessors */
+
 struct share {
     unsigned int id;
     double factor;
@@ -114,7 +117,7 @@ struct share {
 };
 
 static const struct share shares[] = {
-    {1, 1.0, "GRAPHICS_UTIL"},        {2, SM_ACTIVE_FACTOR, "SM_UTIL"},  {3, SM_OCCUPANCY_FACTOR, "SM_OCCUPANCY"},
+    {2, SM_ACTIVE_FACTOR, "SM_UTIL"},  {3, SM_OCCUPANCY_FACTOR, "SM_OCCUPANCY"},
     {5, TENSOR_FACTOR, "ANY_TENSOR_UTIL"}, {7, TENSOR_FACTOR, "HMMA_TENSOR_UTIL"}, {10, DRAM_FACTOR, "DRAM_BW_UTIL"},
     {11, 0.0, "FP64_UTIL"},           {12, FP32_FACTOR, "FP32_UTIL"},    {13, FP16_FACTOR, "FP16_UTIL"},
 };
@@ -127,18 +130,27 @@ static nvmlReturn_t put_metric(nvmlGpmMetric_t *metric, double value, const char
     return NVML_SUCCESS;
 }
 
+/* At most all of it: the two clocks, of the sampler and of the stamp, differ by microseconds. */
+static double percent(double active_seconds, double seconds)
+{
+    double found = 100.0 * active_seconds / seconds;
+
+    return found > 100.0 ? 100.0 : found;
+}
+
 static nvmlReturn_t measure(nvmlGpmMetric_t *metric, const struct gpm_sample *first, const struct gpm_sample *second)
 {
     double seconds = (double)(second->timestamp_microseconds - first->timestamp_microseconds) / 1e6;
-    double active = 100.0 * (second->active_seconds - first->active_seconds) / seconds;
+    double sm_active = percent(second->sm_active_seconds - first->sm_active_seconds, seconds);
     const double mebibyte = 1048576.0;
 
-    if (active > 100.0) /* the two clocks, of the sampler and of the stamp, differ by microseconds */
-        active = 100.0;
     for (unsigned int number = 0; number < sizeof(shares) / sizeof(shares[0]); number++)
         if (shares[number].id == metric->id)
-            return put_metric(metric, active * shares[number].factor, shares[number].name, "%");
+            return put_metric(metric, sm_active * shares[number].factor, shares[number].name, "%");
     switch (metric->id) {
+    case GRAPHICS_UTIL:
+        return put_metric(metric, percent(second->active_seconds - first->active_seconds, seconds), "GRAPHICS_UTIL",
+                          "%");
     case 20:
         return put_metric(metric, (double)(second->pcie_sent_bytes - first->pcie_sent_bytes) / seconds / mebibyte,
                           "PCIE_TX_PER_SEC", "MiB/s");

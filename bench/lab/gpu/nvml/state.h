@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define STATE_MAGIC 0x53555047u /* "GPUS" */
-#define STATE_VERSION 1u
+#define STATE_VERSION 2u
 #define STATE_TEXT 96
 #define STATE_SAMPLES 120 /* twelve seconds at ten a second, as long as the driver keeps them */
 #define STATE_INSTANCES 8
@@ -82,6 +82,7 @@ struct state_fixed {
 struct state_instance_live {
     uint64_t memory_used_bytes;
     double active_seconds;
+    double sm_active_seconds; /* the same times the share of multiprocessors at work */
 };
 
 struct state_live {
@@ -99,6 +100,7 @@ struct state_live {
     uint64_t ecc_uncorrected;
     uint64_t xid_count;
     double active_seconds;
+    double sm_active_seconds;
     struct state_instance_live instances[STATE_INSTANCES];
     uint32_t lost; /* 1: every call about this device answers GPU_IS_LOST */
     uint32_t utilization_percent;
@@ -142,7 +144,7 @@ struct state_page {
     struct state_sample samples[STATE_SAMPLES];
 };
 
-/* The shares of the busy time; bench/lab/gpu/model.py has the same, and a test compares them. */
+/* Of the time in which multiprocessors are at work; bench/lab/gpu/model.py has the same, and a test compares them. */
 #define SM_ACTIVE_FACTOR 0.9
 #define SM_OCCUPANCY_FACTOR 0.5
 #define TENSOR_FACTOR 0.4

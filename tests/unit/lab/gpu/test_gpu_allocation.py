@@ -51,6 +51,31 @@ def test_one_device_more_than_there_are_is_refused_in_the_kubelets_words(make_la
     assert [entry["name"] for entry in lab.devices.pod_resources(NODE)] == ["pod-a"]
 
 
+def test_a_holder_finds_the_file_that_tells_its_device_of_its_kernels(make_lab: Make) -> None:
+    granted = make_lab().give("a", {"nvidia.com/gpu": "2"})
+    files = {mount.container: mount for mount in granted.mounts if mount.container.endswith(".kernels")}
+
+    assert granted.environment["DEVICE_KERNELS_FILE"] in files
+    assert [uuid in mount.host for uuid, mount in zip(granted.uuids, files.values(), strict=True)] == [True, True]
+    assert all(mount.writable for mount in files.values())
+
+
+def test_what_a_holder_told_of_its_kernels_does_not_act_on_the_next_one(make_lab: Make) -> None:
+    lab = make_lab(gpus_per_node=1, time_slices=2)
+    told = lab.paths.gpu_kernels(lab.give("a", GPU).uuids[0])
+    told.write_text("0.25\n")
+    there = told.stat().st_ino
+
+    lab.give("b", GPU)
+    assert told.read_text() == "0.25\n"  # the first one still holds it
+
+    lab.devices.release("a")
+    lab.devices.release("b")
+    lab.give("c", GPU)
+    assert told.read_text() == ""
+    assert told.stat().st_ino == there  # a container has this very file
+
+
 def test_a_released_device_is_given_again(make_lab: Make) -> None:
     lab = make_lab(gpus_per_node=1)
     first = lab.give("a", GPU)
@@ -252,6 +277,7 @@ def test_a_removed_node_takes_its_state_pages_with_it(make_lab: Make) -> None:
     lab.devices.remove_node(NODE)
 
     assert not lab.paths.gpu(granted.uuids[0]).exists()
+    assert not lab.paths.gpu_kernels(granted.uuids[0]).exists()
     assert lab.devices.holders() == frozenset()
     assert lab.devices.node_labels(NODE) == {}
 

@@ -111,6 +111,31 @@ def test_an_instance_is_busy_by_its_own_share_and_the_device_by_all() -> None:
     assert state.part.utilization_ratio == pytest.approx(1 / 7)
 
 
+def test_a_kernel_on_a_part_of_the_multiprocessors_is_all_of_the_utilisation_and_a_part_of_their_activity() -> None:
+    state = settle_once(model.Use(cpu_seconds=0.4, multiprocessor_ratio=0.25))
+
+    assert state.part.utilization_ratio == 1.0
+    assert state.part.active_seconds == 1.0
+    assert state.part.sm_active_seconds == pytest.approx(0.25)
+    assert state.power_watts == settle_once(model.Use(cpu_seconds=0.4)).power_watts
+
+
+def settle_once(use: model.Use) -> model.DeviceState:
+    return model.step(model.initial_state(H100, {}), H100, CAPACITY, {"": use}, 1.0)
+
+
+def test_of_a_device_in_parts_the_multiprocessors_count_by_the_work_that_each_part_did() -> None:
+    uses = [
+        model.Use(cpu_seconds=0.3, multiprocessor_ratio=0.5, memory_bytes=1),
+        model.Use(cpu_seconds=0.1, memory_bytes=2),
+        model.Use(multiprocessor_ratio=0.0),
+    ]
+
+    assert model.together(uses).multiprocessor_ratio == pytest.approx((0.15 + 0.1) / 0.4)
+    assert model.together(uses).memory_bytes == 3
+    assert model.together([]).multiprocessor_ratio == 1.0
+
+
 loads = st.lists(
     st.tuples(st.floats(0.001, 2.0), st.floats(0.0, 4.0), st.integers(0, 1 << 36)), min_size=1, max_size=40
 )
@@ -131,6 +156,7 @@ def test_whatever_is_done_the_device_stays_within_its_bounds(
         assert state.energy_joules >= before.energy_joules
         assert before.visible_energy_joules <= state.visible_energy_joules <= state.energy_joules + 1e-9
         assert state.part.active_seconds - before.part.active_seconds <= seconds + 1e-9
+        assert state.part.sm_active_seconds <= state.part.active_seconds + 1e-9
         assert 0 <= state.part.memory_used_bytes <= product.memory_bytes - product.memory_reserved_bytes
         assert product.clocks.sm_idle_megahertz <= state.sm_clock_megahertz <= product.clocks.sm_megahertz
         assert product.thermal.ambient_celsius <= state.temperature_celsius < product.thermal.shutdown_celsius

@@ -178,6 +178,28 @@ def test_profiling_ratios_are_means_between_two_samples(make_lab: Make, nvml_of:
         gpm(nvml, second, first, 1)
 
 
+def test_a_kernel_on_a_quarter_of_the_device_lowers_all_ratios_but_that_of_the_engine(
+    make_lab: Make, nvml_of: NvmlOf
+) -> None:
+    lab = make_lab(gpus_per_node=1)
+    granted = lab.give("a", GPU)
+    nvml = nvml_of(lab.folder(granted))
+    handle = nvml.nvmlDeviceGetHandleByIndex(0)
+    first, second = nvml.nvmlGpmSampleAlloc(), nvml.nvmlGpmSampleAlloc()
+    lab.run(0.1, cores={"a": 0.0})
+    live_pages(lab, [1_000_000])
+    nvml.nvmlGpmSampleGet(handle, first)
+    lab.paths.gpu_kernels(granted.uuids[0]).write_text("0.25\n")
+    lab.run(2.0, cores={"a": 0.4})
+    live_pages(lab, [3_000_000])
+    nvml.nvmlGpmSampleGet(handle, second)
+
+    assert nvml.nvmlDeviceGetUtilizationRates(handle).gpu == 100
+    assert [each.value for each in gpm(nvml, first, second, 1, 2, 3, 5, 10)] == pytest.approx(
+        [100.0, 22.5, 12.5, 10.0, 8.75]
+    )
+
+
 def test_a_turing_board_has_no_profiling_no_nvlink_and_retires_pages(make_lab: Make, nvml_of: NvmlOf) -> None:
     lab = make_lab(gpus_per_node=1, product="Tesla-T4")
     nvml = nvml_of(lab.folder(lab.give("a", GPU)))
