@@ -34,6 +34,8 @@ class LabConfig:
     node_boot_seconds: float = 5.0
     """From the Node object that an autoscaler makes to a machine that runs pods."""
     exporter_interval_seconds: float = 30.0
+    exporter_fields: tuple[str, ...] = ()
+    """DCGM fields that the exporter shows beside those that it shows by default, such as DCGM_FI_PROF_SM_ACTIVE."""
     scrape_interval_seconds: float = 15.0
     hpa_sync_seconds: float = 15.0
     hpa_downscale_stabilization_seconds: float = 300.0
@@ -53,6 +55,7 @@ class LabConfig:
     def from_json(cls, text: str) -> Self:
         raw: dict[str, Any] = json.loads(text)
         raw["allocation"] = Allocation(raw["allocation"])
+        raw["exporter_fields"] = tuple(raw["exporter_fields"])
         raw["parts"] = tuple(raw["parts"])
         raw["image_catalogues"] = tuple(raw["image_catalogues"])
         return cls(**raw)

@@ -117,16 +117,20 @@ def explain(missing: Sequence[Tool], refusal: Problem | None, *, install: str) -
 
 
 def check_config(config: LabConfig) -> None:
-    """Raises `WrongUsage` for a product, profile, part or image catalogue that does not exist."""
+    """Raises `WrongUsage` for a product, profile, field, part or image catalogue that does not exist."""
     from bench.lab import parts  # noqa: PLC0415  (only `up` wants all of these)
     from bench.lab.gpu import profiles  # noqa: PLC0415
     from bench.lab.images import Catalogue  # noqa: PLC0415
+    from bench.lab.programs.dcgm_fields import NUMBERS  # noqa: PLC0415
 
     for name in config.parts:
         parts.load(name)
     product = profiles.get_product(config.product)
     if config.mig_profile:
         profiles.get_mig_profile(product, config.mig_profile)
+    unknown = [name for name in config.exporter_fields if name not in NUMBERS]
+    if unknown:
+        raise WrongUsage(f"The exporter cannot show {', '.join(unknown)}; it knows {', '.join(sorted(NUMBERS))}.")
     Catalogue.load(config.image_catalogues)
 
 

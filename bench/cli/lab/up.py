@@ -43,6 +43,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default = getattr(_DEFAULT, field)
         parser_help = f"{what} (default {default:g})"
         times.add_argument(option, dest=field, type=_positive, default=default, metavar="SECONDS", help=parser_help)
+    parser.add_argument(
+        "--exporter-fields",
+        type=_listed,
+        default=_DEFAULT.exporter_fields,
+        metavar="FIELD,...",
+        help="what the DCGM exporter shows beside its defaults, as DCGM_FI_PROF_SM_ACTIVE",
+    )
     ports = parser.add_argument_group("ports on 127.0.0.1; 0 takes a free one")
     for name, what in (("api", "of the API server"), ("prometheus", "of Prometheus"), ("gateway", "of the Gateway")):
         ports.add_argument(f"--{name}-port", type=_port, default=0, metavar="PORT", help=what)

@@ -1,9 +1,21 @@
 """The DCGM exporter as NVIDIA's chart installs it: one pod on every node that has a GPU."""
 
+from pathlib import Path
 from typing import Final
 
 from bench.lab.config import Allocation, LabConfig
-from bench.lab.parts.objects import Manifest, Ready, http_probe, liveness, namespace, service, service_account, workload
+from bench.lab.parts.objects import (
+    Manifest,
+    Ready,
+    config_map,
+    http_probe,
+    liveness,
+    namespace,
+    service,
+    service_account,
+    workload,
+)
+from bench.lab.programs.dcgm_counters import DEFAULT_COLLECTORS, OWN_FILE
 
 version: Final = "4.5.3-4.8.2"
 ready: Final = (Ready(kind="DaemonSet", namespace="gpu-operator", name="dcgm-exporter"),)
@@ -13,6 +25,7 @@ PORT: Final = 9400
 _NAME: Final = "dcgm-exporter"
 _DEFAULT_INTERVAL_SECONDS: Final = 30.0
 _POD_RESOURCES: Final = "/var/lib/kubelet/pod-resources"
+_COLLECTORS: Final = Path(DEFAULT_COLLECTORS)
 
 
 def manifests(config: LabConfig) -> list[Manifest]:
@@ -20,9 +33,18 @@ def manifests(config: LabConfig) -> list[Manifest]:
     return [
         namespace(NAMESPACE),
         service_account(_NAME, NAMESPACE),
+        *_collectors(config),
         workload("DaemonSet", _NAME, NAMESPACE, _pod(config), annotations={}),
         service(_NAME, NAMESPACE, [{"name": "metrics", "port": PORT, "targetPort": "metrics"}]),
     ]
+
+
+def _collectors(config: LabConfig) -> list[Manifest]:
+    """The collectors file with more rows, as the chart's `customMetrics` makes it; none for the image's own."""
+    if not config.exporter_fields:
+        return []
+    rows = [f"{field}, gauge, Shown beside the defaults.\n" for field in config.exporter_fields]
+    return [config_map(_NAME, NAMESPACE, {_COLLECTORS.name: "".join((OWN_FILE.read_text(encoding="utf-8"), *rows))})]
 
 
 def _environment(config: LabConfig) -> list[Manifest]:
@@ -42,6 +64,11 @@ def _environment(config: LabConfig) -> list[Manifest]:
 
 
 def _pod(config: LabConfig) -> Manifest:
+    mounts: list[Manifest] = [{"name": "pod-gpu-resources", "mountPath": _POD_RESOURCES, "readOnly": True}]
+    volumes: list[Manifest] = [{"name": "pod-gpu-resources", "hostPath": {"path": _POD_RESOURCES}}]
+    if config.exporter_fields:
+        mounts.append({"name": "collectors", "mountPath": str(_COLLECTORS.parent), "readOnly": True})
+        volumes.append({"name": "collectors", "configMap": {"name": _NAME}})
     return {
         "serviceAccountName": _NAME,
         "nodeSelector": {"nvidia.com/gpu.present": "true"},
@@ -57,10 +84,10 @@ def _pod(config: LabConfig) -> Manifest:
                     "runAsUser": 0,
                     "capabilities": {"add": ["SYS_ADMIN"]},
                 },
-                "volumeMounts": [{"name": "pod-gpu-resources", "mountPath": _POD_RESOURCES, "readOnly": True}],
+                "volumeMounts": mounts,
                 "readinessProbe": http_probe("/health", "metrics"),
                 "livenessProbe": liveness("/health", "metrics"),
             }
         ],
-        "volumes": [{"name": "pod-gpu-resources", "hostPath": {"path": _POD_RESOURCES}}],
+        "volumes": volumes,
     }

@@ -11,7 +11,7 @@ from bench.errors import WrongUsage
 
 DEFAULT_COLLECTORS: Final = "/etc/dcgm-exporter/default-counters.csv"
 """Where the image has its file; without a mount there, the one beside this module is read."""
-_OWN_FILE: Final = Path(__file__).parent / "default-counters.csv"
+OWN_FILE: Final = Path(__file__).parent / "default-counters.csv"
 
 
 class CounterType(StrEnum):
@@ -35,7 +35,7 @@ def read_counters(path: str) -> tuple[Counter, ...]:
     """Of a collectors file; the default's path may be absent."""
     file = Path(path)
     if path == DEFAULT_COLLECTORS and not file.exists():
-        file = _OWN_FILE
+        file = OWN_FILE
     try:
         text = file.read_text(encoding="utf-8")
     except OSError as error:

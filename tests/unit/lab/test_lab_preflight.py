@@ -57,7 +57,12 @@ def test_tools_are_found_where_an_unprivileged_path_does_not_look(
 
 @pytest.mark.parametrize(
     "config",
-    [LabConfig(product="Voodoo-2"), LabConfig(parts=("carrots",)), LabConfig(mig_profile="9g.1gb")],
+    [
+        LabConfig(product="Voodoo-2"),
+        LabConfig(parts=("carrots",)),
+        LabConfig(mig_profile="9g.1gb"),
+        LabConfig(exporter_fields=("DCGM_FI_PROF_SM_BUSY",)),
+    ],
 )
 def test_what_does_not_exist_is_wrong_usage(config: LabConfig) -> None:
     with pytest.raises(WrongUsage):

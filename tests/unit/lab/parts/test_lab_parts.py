@@ -16,6 +16,7 @@ from bench.lab.config import LabConfig
 from bench.lab.images import Catalogue
 from bench.lab.parts import adapter, available, exporter, in_order, load, ollama, prometheus, ready_of
 from bench.lab.parts.objects import Ready
+from bench.lab.programs.dcgm_counters import DEFAULT_COLLECTORS, parse_counters, read_counters
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -143,6 +144,29 @@ def test_an_untuned_exporter_is_not_told_an_interval():
     (pod,) = pods_of(exporter.manifests(LabConfig()))
 
     assert all(each["name"] != "DCGM_EXPORTER_INTERVAL" for each in pod["containers"][0]["env"])
+
+
+def test_an_exporter_that_is_told_of_more_fields_has_them_in_the_file_that_it_reads_by_default():
+    made = exporter.manifests(LabConfig(exporter_fields=("DCGM_FI_PROF_SM_ACTIVE",)))
+    (stored,) = [m for m in made if m["kind"] == "ConfigMap"]
+    (pod,) = pods_of(made)
+    (text,) = stored["data"].values()
+
+    assert [each.field for each in parse_counters(text)] == [
+        *(each.field for each in read_counters(DEFAULT_COLLECTORS)),
+        "DCGM_FI_PROF_SM_ACTIVE",
+    ]
+    (mount,) = [each for each in pod["containers"][0]["volumeMounts"] if each["name"] == "collectors"]
+    assert f"{mount['mountPath']}/{next(iter(stored['data']))}" == DEFAULT_COLLECTORS
+    assert {"name": "collectors", "configMap": {"name": stored["metadata"]["name"]}} in pod["volumes"]
+
+
+def test_an_untuned_exporter_reads_the_file_of_its_image():
+    made = exporter.manifests(LabConfig())
+    (pod,) = pods_of(made)
+
+    assert [m for m in made if m["kind"] == "ConfigMap"] == []
+    assert [each["name"] for each in pod["volumes"]] == ["pod-gpu-resources"]
 
 
 def test_a_scrape_never_times_out_after_the_next_one():
