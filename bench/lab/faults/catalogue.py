@@ -142,6 +142,12 @@ _OF_METRICS: Final = (
         must_fail=((_METRICS, "unit_factor_ratio"),),
     ),
     Fault(
+        name="sm-active-is-utilization",
+        does="The exporter shows utilisation under the name of DCGM_FI_PROF_SM_ACTIVE, where it shows that.",
+        arguments=(_DEVICE,),
+        must_fail=((_METRICS, "partial_kernels_hidden_total"),),
+    ),
+    Fault(
         name="sentinel-leaked",
         does="The exporter shows DCGM's mark for a value that is not supported as if it were the value.",
         arguments=(_field("DCGM_FI_DEV_FB_USED"), _DEVICE),

@@ -18,6 +18,8 @@ INTEGER_SENTINEL: Final = 0x7FFFFFFFFFFFFFF2
 """DCGM's mark for an integer that is not supported."""
 FLOAT_SENTINEL: Final = 140737488355330.0
 """The same for a double."""
+_UTILIZATION: Final = "DCGM_FI_DEV_GPU_UTIL"
+_SM_ACTIVE: Final = "DCGM_FI_PROF_SM_ACTIVE"
 
 Past = Callable[[float], Sequence[Reading]]
 """All readings as they were shown so many seconds ago."""
@@ -56,6 +58,9 @@ class Distortion:
         present = {(fault.name, fault.utc_seconds) for fault in faults.values()}
         self._kept = {key: value for key, value in self._kept.items() if key[:2] in present}
         changed = tuple(shown)
+        if "sm-active-is-utilization" in faults:
+            fault = faults["sm-active-is-utilization"]
+            changed = tuple(_utilization_twice(each) if is_chosen(fault, each) else each for each in changed)
         if "delayed-series" in faults:
             fault = faults["delayed-series"]
             old = {each.uuid: each for each in past(fault.number("seconds"))}
@@ -75,6 +80,13 @@ class Distortion:
         """What was read first since the fault was planted."""
         key = (fault.name, fault.utc_seconds, reading.uuid, field)
         return self._kept.setdefault(key, reading.values[field])
+
+
+def _utilization_twice(reading: Reading) -> Reading:
+    """In its own place, and as a ratio in that of the multiprocessors' activity, where this is shown."""
+    if not {_UTILIZATION, _SM_ACTIVE} <= reading.values.keys():
+        return reading
+    return replace(reading, values={**reading.values, _SM_ACTIVE: reading.values[_UTILIZATION] / 100.0})
 
 
 def _replaced(fault: Planted, reading: Reading, change: Callable[[Planted, Reading, str], Value]) -> Reading:

@@ -21,6 +21,7 @@ from bench.lab.programs.dcgm_pods import Holder, HolderMap
 from bench.lab.programs.dcgm_text import Style, render
 
 UTIL, POWER, ENERGY = "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
+SM_ACTIVE = "DCGM_FI_PROF_SM_ACTIVE"
 OWN = Holder(namespace="gpu-operator", pod="dcgm-exporter-x", container="exporter")
 ONE = Holder(namespace="trial", pod="one", container="main")
 TWO = Holder(namespace="trial", pod="two", container="main")
@@ -32,7 +33,7 @@ def fault(name: str, **given: Any) -> Mapping[str, Planted]:
 
 
 def reading(index: int, **values: float) -> Reading:
-    names = {"util": UTIL, "power": POWER, "energy": ENERGY}
+    names = {"util": UTIL, "power": POWER, "energy": ENERGY, "sm_active": SM_ACTIVE}
     uuid = f"GPU-{index}"
     return Reading(
         labels={"gpu": str(index), "UUID": uuid},
@@ -60,6 +61,15 @@ def test_a_wrong_unit_is_a_factor_on_one_field() -> None:
     wrong = fault("wrong-unit", factor=1000)
 
     assert shown(Distortion(), reading(0, util=10, power=70.0), wrong) == {UTIL: 10, POWER: 70000.0}
+
+
+def test_activity_that_is_utilisation_is_its_ratio_and_appears_nowhere_by_itself() -> None:
+    untrue = fault("sm-active-is-utilization")
+
+    assert shown(Distortion(), reading(0, util=100, sm_active=0.225), untrue) == {UTIL: 100, SM_ACTIVE: 1.0}
+    assert shown(Distortion(), reading(0, util=100), untrue) == {UTIL: 100}
+    other = fault("sm-active-is-utilization", device=1)
+    assert shown(Distortion(), reading(0, util=100, sm_active=0.225), other) == {UTIL: 100, SM_ACTIVE: 0.225}
 
 
 def test_a_sentinel_has_the_type_of_the_value_that_it_stands_for() -> None:
