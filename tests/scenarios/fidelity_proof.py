@@ -23,7 +23,8 @@ from tests.lab.running import RunningLab
 from tests.scenarios.trying import judged, made, rig_on
 
 SCENARIO: Final = "accelerator-metrics"
-LAB: Final = ("--gpus", "4", "--gpu-cores", "0.2")
+SM_ACTIVE: Final = "DCGM_FI_PROF_SM_ACTIVE"
+LAB: Final = ("--gpus", "4", "--gpu-cores", "0.2", "--exporter-fields", SM_ACTIVE)
 """Eight devices, at most six of them with work, half of the time: about one core."""
 START_SECONDS: Final = 90.0
 TRIED: Final[Mapping[str, object]] = {"duration_seconds": 30, "start_seconds": 60, "memory_bytes": 1 << 29}
@@ -67,6 +68,13 @@ def _plantings() -> Iterator[Planting]:
         measurement="unit_factor_ratio",
         quantity="gpu_power_watts",
         arguments={"field": POWER, "factor": "1000"},
+    )
+    yield Planting(
+        fault="sm-active-is-utilization",
+        place=1,
+        measurement="partial_kernels_hidden_total",
+        quantity="gpu_sm_active_ratio",
+        arguments={},
     )
     yield Planting(
         fault="sentinel-leaked",

@@ -6,11 +6,13 @@ the exporter or of its scraping that queries and rules must know.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 
 from bench.analysis.advice import advise_intervals
 from bench.analysis.fidelity import transport
 from bench.analysis.fidelity.age import CollectInterval
 from bench.analysis.fidelity.devices import find_exporters
+from bench.analysis.fidelity.kernels import Part
 from bench.analysis.fidelity.told import absent, told_of
 from bench.analysis.prediction import Intervals, Rise, predict
 from bench.analysis.signals import Signal
@@ -35,7 +37,10 @@ _NEW_NAMES = ("_UTIL_RATIO", "_CELSIUS", "_WATTS")
 
 
 def advised(
-    readings: Sequence[Reading], collects: Mapping[str, CollectInterval], scrape_seconds: float
+    readings: Sequence[Reading],
+    collects: Mapping[str, CollectInterval],
+    scrape_seconds: float,
+    parts: Sequence[Part],
 ) -> Iterator[Reading]:
     """Intervals against what is configured, what shorter ones would bring, and notes."""
     yield from _against_configured(readings, collects)
@@ -48,7 +53,7 @@ def advised(
         for change in advise_intervals(intervals, _STEP):
             if change.mean_after_seconds <= _WORTH_RATIO * change.mean_before_seconds:
                 yield told_of(CHANGED, (change.mean_after_seconds,), {"change": change.what})
-    for note, count in _notes(readings):
+    for note, count in (*_notes(readings), *_of_parts(parts)):
         yield told_of(NOTE, (float(count),), {"note": note})
 
 
@@ -75,6 +80,20 @@ def _notes(readings: Sequence[Reading]) -> Iterator[tuple[str, int]]:
     ignored = [each for each in readings if each.name == "exporter_ignored_variable_total"]
     for each in ignored:
         yield f"{each.labels['variable']} means nothing to the exporter: its name is DCGM_EXPORTER_INTERVAL", 1
+
+
+def _of_parts(parts: Sequence[Part]) -> Iterator[tuple[str, int]]:
+    """What an autoscaler on either metric would have seen of kernels on a part of the device."""
+    busy = [each.busy_ratio for each in parts if each.busy_ratio is not None]
+    active = [each.sm_active_ratio for each in parts if each.sm_active_ratio is not None]
+    if not busy:
+        return
+    asked = min(each.asked_ratio for each in parts)
+    said = f"utilisation said {fmean(busy):.0%} while kernels were on {asked:.0%} of the multiprocessors"
+    if active:
+        yield f"{said}, SM activity {fmean(active):.0%}", len(active)
+    elif not any(each.is_shown for each in parts):
+        yield f"{said}; DCGM_FI_PROF_SM_ACTIVE would tell, which no exporter shows", len(busy)
 
 
 def _of_labels(readings: Sequence[Reading]) -> Iterator[tuple[str, int]]:

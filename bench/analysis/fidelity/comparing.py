@@ -10,6 +10,8 @@ from bench.model.measurement import FloatArray
 COMPARED = (BUSY, MEMORY_USED, POWER, TEMPERATURE)
 """Quantities of which NVML has the same, and that move slowly enough to be read twice alike."""
 
+NVML_WINDOW_SECONDS = 1.0
+"""Over which NVML takes its mean at most, as nvml.h says."""
 _QUANTA = {BUSY: 0.011, MEMORY_USED: 1048576.0, TEMPERATURE: 1.0}
 """What rounding alone makes of a value: whole percents, MiB and degrees."""
 _BLUR_SECONDS = 0.15

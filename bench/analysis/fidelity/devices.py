@@ -19,16 +19,20 @@ from bench.model.measurement import FloatArray, Measurement, Reading, Source
 ENERGY = "gpu_energy_joules"
 BUSY = "gpu_busy_time_ratio"
 ENGINE = "gpu_engine_active_ratio"
+SM_ACTIVE = "gpu_sm_active_ratio"
 POWER = "gpu_power_watts"
 MEMORY_USED = "gpu_memory_used_bytes"
 MEMORY_FREE = "gpu_memory_free_bytes"
 MEMORY_RESERVED = "gpu_memory_reserved_bytes"
 MEMORY_TOTAL = "gpu_memory_total_bytes"
 TEMPERATURE = "gpu_temperature_celsius"
-RATIOS = frozenset({BUSY, ENGINE, "gpu_memory_busy_time_ratio", "gpu_sm_active_ratio", "gpu_memory_active_ratio"})
+RATIOS = frozenset({BUSY, ENGINE, "gpu_memory_busy_time_ratio", SM_ACTIVE, "gpu_memory_active_ratio"})
 HOLDING = "gpu_held_seconds"
 """What a pod held: values are its start and its end, UTC; labels `uuid`, `namespace`, `pod`."""
+ASKED_DUTY, ASKED_OCCUPANCY = "asked_duty_ratio", "asked_occupancy_ratio"
+"""What a pod did on its device: duty cycles and shares of the device, with the times at which each began."""
 
+_CLOCK_BOUND_SECONDS = 0.25
 _UUID_LABELS = ("uuid", "UUID", "gpu_uuid")
 _POD_LABELS = (("exported_namespace", "exported_pod"), ("namespace", "pod"), ("pod_namespace", "pod_name"))
 
@@ -74,6 +78,11 @@ class Device:
         """What Prometheus holds of a quantity, its pieces joined; None where it holds nothing."""
         found = [signal for _, signal in self.pieces.get(name, [])]
         return merged(found) if found else None
+
+    @property
+    def is_clock_bad(self) -> bool:
+        """Whether its node's clock is not known well enough for ages and alignment to be worth anything."""
+        return bool(self.shift.bound_seconds > _CLOCK_BOUND_SECONDS)
 
     @property
     def scrape_times(self) -> FloatArray:

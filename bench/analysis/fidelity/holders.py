@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
 
-from bench.analysis.fidelity.devices import HOLDING
+from bench.analysis.fidelity.devices import ASKED_DUTY, ASKED_OCCUPANCY, HOLDING
 from bench.model.measurement import Absent, Measurement, Reading, Source
 from bench.model.units import Unit
 
@@ -18,7 +18,7 @@ _STATEMENT = "the pod's own log: devices by NVML inside of it"
 
 
 def holder_readings(pod: Mapping[str, Any], log: str, *, ended_seconds: float) -> Iterator[Reading]:
-    """A holding for each device that the pod saw, and the duty cycles that it kept there."""
+    """A holding for each device that the pod saw, and the duty cycles and occupancies that it kept there."""
     labels = {"namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"]}
     lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
     uuids = [uuid for line in lines for uuid in line.get("devices", ())]
@@ -27,12 +27,14 @@ def holder_readings(pod: Mapping[str, Any], log: str, *, ended_seconds: float) -
         reason = "it saw no device" if span else "its container never ran"
         yield Absent(name=HOLDING, source=Source.WORKLOAD, statement=_STATEMENT, reason=reason, labels=labels)
         return
-    kept = [(line["utc_seconds"], line["duty_ratio"]) for line in lines if "memory_bytes" in line]
+    kept = [line for line in lines if "memory_bytes" in line]
+    times = tuple(line["utc_seconds"] for line in kept)
     for uuid in uuids:
         yield _told(HOLDING, Unit.SECONDS, span, (), {**labels, "uuid": uuid})
         if kept:
-            values, times = tuple(duty for _, duty in kept), tuple(at for at, _ in kept)
-            yield _told("asked_duty_ratio", Unit.RATIO, values, times, {**labels, "uuid": uuid})
+            for name, key in ((ASKED_DUTY, "duty_ratio"), (ASKED_OCCUPANCY, "occupancy_ratio")):
+                values = tuple(line[key] for line in kept)
+                yield _told(name, Unit.RATIO, values, times, {**labels, "uuid": uuid})
 
 
 def _told(

@@ -30,6 +30,9 @@ LOOK_AT: Final[Mapping[str, str]] = {
     "counter_resets_total": "kubectl get pods of the exporter: restarts? dmesg on the node: driver loaded again?",
     "energy_to_power_ratio": "nvidia-smi -q -d POWER on the node; MIG or vGPU?",
     "engine_unexplained_ratio": "the exporter's capabilities: PROF fields need SYS_ADMIN, before Hopper alone",
+    "partial_kernels_hidden_total": (
+        f"{_TEXT} Is DCGM_FI_PROF_SM_ACTIVE another metric by a relabelling or recording rule?"
+    ),
     "missing_labels_total": _PODS,
     "sharers_unnamed_total": (
         "KUBERNETES_VIRTUAL_GPUS of the exporter: true names each sharer; "

@@ -4,14 +4,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from bench.analysis.fidelity.devices import BUSY, Device, find_uuid
+from bench.analysis.fidelity.devices import ASKED_DUTY, BUSY, Device, find_uuid
 from bench.analysis.fidelity.response import step_response
 from bench.analysis.fidelity.told import told, told_of
 from bench.analysis.signals import Signal
 from bench.model.measurement import FloatArray, Measurement, Reading
 
-ASKED = "asked_duty_ratio"
-"""What a pod did on its device: duty cycles, with the times at which each began."""
 _RESTS, _FULL = 0.05, 0.95
 
 
@@ -32,7 +30,7 @@ def of_response(devices: Iterable[Device], readings: Iterable[Reading]) -> Itera
 
 
 def _is_asked(reading: Reading) -> bool:
-    return reading.name == ASKED and isinstance(reading, Measurement)
+    return reading.name == ASKED_DUTY and isinstance(reading, Measurement)
 
 
 def _steps(asked: Reading) -> FloatArray:

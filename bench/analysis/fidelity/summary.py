@@ -16,7 +16,7 @@ from bench.analysis.fidelity.advised import advised
 from bench.analysis.fidelity.age import CollectInterval, lag, staleness
 from bench.analysis.fidelity.agreement import Agreement, aligned, interval_means, nearest, regress, unaligned
 from bench.analysis.fidelity.clocks import node_shifts
-from bench.analysis.fidelity.comparing import COMPARED, excess_ratios, scale_of
+from bench.analysis.fidelity.comparing import COMPARED, NVML_WINDOW_SECONDS, excess_ratios, scale_of
 from bench.analysis.fidelity.devices import (
     BUSY,
     ENERGY,
@@ -31,6 +31,7 @@ from bench.analysis.fidelity.devices import (
     holdings_of,
     scrape_grid,
 )
+from bench.analysis.fidelity.kernels import find_parts, of_parts
 from bench.analysis.fidelity.naming import of_naming, of_series, of_sharing
 from bench.analysis.fidelity.passes import Passes, find_passes
 from bench.analysis.fidelity.responding import of_response
@@ -44,11 +45,6 @@ AGE_FLOOR_SECONDS = 0.3
 """NVML renews energy each 0.1 s, an exporter's pass and a scrape take their time; nothing finer can be told."""
 AGE_FLOOR_RATIO = 0.05
 """Of the collect interval: passes are late on a busy node."""
-_CLOCK_BOUND_SECONDS = 0.25
-"""Clocks that are not known better make ages and alignment worth nothing."""
-
-NVML_WINDOW_SECONDS = 1.0
-"""Over which NVML takes its mean at most, as nvml.h says."""
 _MEANING_RATIO = 0.1
 """dcgmproftester's own tolerance."""
 _QUANTUM_RATIO = 0.02
@@ -87,8 +83,10 @@ def fidelity_readings(readings: Sequence[Reading], settings: Settings) -> Iterat
         yield told("device_unseen_total", (float(not device.pieces),), device.uuid)
     yield from of_naming(listed, holdings, grids, settings.scrape_seconds)
     yield from of_response(listed, readings)
+    parts = find_parts(listed, readings, passes)
+    yield from of_parts(parts)
     yield from view_readings(readings)
-    yield from advised(readings, passes.collects, settings.scrape_seconds)
+    yield from advised(readings, passes.collects, settings.scrape_seconds, parts)
 
 
 def _fields_by_target(devices: Sequence[Device]) -> dict[str, set[str]]:
@@ -126,7 +124,7 @@ def _of_coverage(device: Device, due: set[str], grid: FloatArray, settings: Sett
 def _of_device(device: Device, passes: Passes, settings: Settings) -> Iterator[Reading]:
     energy = passes.energies.get(device.uuid)
     is_watched = bool(device.probed)
-    ages = passes.ages_of(device) if is_watched and not _is_clock_bad(device) else None
+    ages = passes.ages_of(device) if is_watched and not device.is_clock_bad else None
     screened = {ENERGY: energy} if energy is not None else {}
     for name in device.pieces:
         if name != ENERGY or energy is None:
@@ -145,10 +143,6 @@ def _of_device(device: Device, passes: Passes, settings: Settings) -> Iterator[R
     yield from _of_controls(device, screened.get(BUSY))
     yield from _of_lag(device, screened.get(BUSY), settings)
     yield from _of_meaning(device, screened.get(ENGINE), passes)
-
-
-def _is_clock_bad(device: Device) -> bool:
-    return bool(device.shift.bound_seconds > _CLOCK_BOUND_SECONDS)
 
 
 def _of_values(uuid: str, found: Screened) -> Iterator[Reading]:
@@ -189,7 +183,7 @@ def _of_age(device: Device, energy: Screened | None, passes: Passes, settings: S
         )
         yield absent("sample_age_seconds", f"{missing}: {device.uuid}", device.uuid)
         return
-    if _is_clock_bad(device):
+    if device.is_clock_bad:
         reason = f"the clocks are known to {device.shift.bound_seconds:.2f} s only"
         yield absent("sample_age_seconds", reason, device.uuid)
         return

@@ -264,13 +264,14 @@ POD = {
 
 
 def test_a_pod_holds_what_it_saw_inside_from_its_containers_start_to_its_end():
-    step = '{"utc_seconds": 2.0, "duty_ratio": 1.0, "memory_bytes": 0}'
+    step = '{"utc_seconds": 2.0, "duty_ratio": 1.0, "memory_bytes": 0, "occupancy_ratio": 0.25}'
     log = f'noise\n{{"utc_seconds": 1.0, "devices": ["GPU-1"]}}\n{step}\n'
-    holding, asked = holder_readings(POD, log, ended_seconds=0.0)
+    holding, asked, part = holder_readings(POD, log, ended_seconds=0.0)
 
     assert holding.values[1] - holding.values[0] == 50.0
     assert holding.labels == {"namespace": "ns", "pod": "burn-0", "uuid": "GPU-1"}
     assert (asked.name, list(asked.values)) == ("asked_duty_ratio", [1.0])
+    assert (part.name, list(part.values), list(part.times_seconds)) == ("asked_occupancy_ratio", [0.25], [2.0])
 
 
 def test_a_pod_that_saw_nothing_or_never_ran_is_absent_and_says_why():
