@@ -46,9 +46,10 @@ class AcceleratorMetrics:
     """
     The metrics of every accelerator are there, are its own, name the pod that uses it, and are as old as they may be.
 
-    Pods with known work rest, take turns, hold memory and climb a staircase, while a probe on each node reads NVML ten
-    times a second. Every sample that Prometheus stored meanwhile is held against the device at the moment at which the
-    exporter read it, which the energy counter tells; every label against what the pods saw inside of themselves.
+    Pods with known work rest, take turns, hold memory, climb a staircase and end on a part of each device, while a
+    probe on each node reads NVML ten times a second. Every sample that Prometheus stored meanwhile is held against
+    the device at the moment at which the exporter read it, which the energy counter tells; every label against what
+    the pods saw inside of themselves.
     """
 
     devices: int = 4

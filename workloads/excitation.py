@@ -17,7 +17,7 @@ from workloads.gpu_burn import Step
 
 STAIRS = (0.25, 0.5, 0.75)
 PARTIAL_OCCUPANCY_RATIO = 0.25
-"""Utilisation shows it as it shows a kernel on the whole device; SM activity shows a quarter of that."""
+"""Utilisation shows it as it shows a kernel on the whole device; SM activity shows a quarter of that, or less."""
 IDLE_SHARE, TURNS_SHARE, STAIRS_SHARE, FULL_SHARE, PARTIAL_SHARE = 0.13, 0.43, 0.15, 0.10, 0.11
 """
 Of the whole duration; what is left is idle again.

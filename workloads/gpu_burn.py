@@ -6,7 +6,7 @@ GPU: ``python workloads/gpu_burn.py --seconds 10 --duty-ratio 0.5``. It computes
 else with numpy on the CPU, and compares what it computed with a check that costs a thousandth of the work.
 
 Duty cycle and occupancy are two things. A duty cycle of a half keeps the whole device busy half of the time: NVML's
-utilisation shows about 50 %. An occupancy of a hundredth keeps a hundredth of the multiprocessors busy all of the
+utilisation shows about 50 %. An occupancy of a quarter keeps a quarter of the multiprocessors busy at most, all of the
 time: utilisation shows 100 %, and only the profiling counters see the difference.
 
 Known flaw: on the CPU the duty cycle is kept by CPU time, and one thread can use no more than one core.
@@ -195,19 +195,27 @@ class BurnResult:
 ERROR_BOUND_RATIO = 1e-3
 """Single precision over sums of some hundred terms errs by 1e-6; a wrong bit in a product is far beyond."""
 
+BLOCK_EDGE = 32
+"""Rows of the smallest block that a library cuts a product into; it takes larger ones where it likes."""
+
 BURST_SECONDS = 0.004
 """Products are asked for in bursts of this length: to wait for each one would leave a fast device idle in between."""
 
 
 class Products:
-    """A batch of products, as many at once as the occupancy asks for, with a check of the result."""
+    """
+    A batch of products with a check of the result: one for each unit of a whole device.
+
+    Of a part of it as many as are on no more units, into however many blocks a library cuts them; one at least.
+    """
 
     def __init__(self, backend: Backend, *, edge: int, occupancy_ratio: float) -> None:
         self._numpy: Any = importlib.import_module("numpy")
         self._backend = backend
         self._edge = edge
         self.occupancy_ratio = occupancy_ratio
-        batch = max(1, round(backend.units * occupancy_ratio))
+        blocks = 1 if occupancy_ratio >= 1.0 else max(1, edge // BLOCK_EDGE) ** 2
+        batch = max(1, int(backend.units * occupancy_ratio / blocks))
         source = self._numpy.random.default_rng(20250917)
         self._left = source.standard_normal((batch, edge, edge), dtype=self._numpy.float32)
         self._right = source.standard_normal((batch, edge, edge), dtype=self._numpy.float32)
@@ -225,7 +233,7 @@ class Products:
         return max(1, min(1000, round(BURST_SECONDS / max(each, 1e-6))))
 
     def sized(self, occupancy_ratio: float) -> "Products":
-        """Of the same matrices, as many as another occupancy asks for."""
+        """Of matrices of the same size, as many as another occupancy asks for."""
         if occupancy_ratio == self.occupancy_ratio:
             return self
         return Products(self._backend, edge=self._edge, occupancy_ratio=occupancy_ratio)
@@ -402,13 +410,15 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Matrix products of a known intensity on one device.")
     parser.add_argument("--seconds", type=float, default=10.0)
     parser.add_argument("--duty-ratio", type=_ratio, default=1.0, help="share of the time in which the device works")
-    parser.add_argument("--occupancy-ratio", type=_ratio, default=1.0, help="share of the device that works then")
+    parser.add_argument(
+        "--occupancy-ratio", type=_ratio, default=1.0, help="share of the device that works then, at most"
+    )
     parser.add_argument("--memory-bytes", type=int, default=0, help="device memory to hold beside the matrices")
     parser.add_argument(
         "--steps", type=_steps, default=(), help="SECONDS:DUTY:BYTES[:OCCUPANCY],... instead of one of each"
     )
     parser.add_argument("--begin-utc", type=float, default=0.0, help="when the first step is due, UTC seconds")
-    parser.add_argument("--edge", type=int, default=128, help="rows of each matrix; one block of a multiprocessor")
+    parser.add_argument("--edge", type=int, default=128, help="rows of each matrix")
     return parser.parse_args(arguments)
 
 

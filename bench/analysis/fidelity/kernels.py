@@ -38,7 +38,7 @@ class Part:
 
     uuid: str
     asked_ratio: float
-    """Share of the multiprocessors that kernels were on."""
+    """Share of the multiprocessors that kernels were on, at most: a library chooses its blocks."""
     is_shown: bool
     """Whether the exporter shows SM activity."""
     busy_ratio: float | None = None
@@ -57,7 +57,7 @@ class Part:
         """
         Whether the activity is nearer to that of kernels on all multiprocessors than to the part.
 
-        No nearer bound: a library may cut its work into other blocks than one a matrix.
+        No nearer bound: what else works on the device, and blocks of other sizes, may add to the part.
         """
         ratio = self.to_full_ratio
         return ratio is not None and ratio > (1.0 + self.asked_ratio) / 2.0

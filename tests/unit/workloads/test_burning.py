@@ -85,6 +85,23 @@ def test_occupancy_is_the_share_of_the_units_that_work_at_once() -> None:
     assert whole.operations_each == 16 * one.operations_each == 16 * 2 * 16**3
 
 
+def test_a_part_of_the_device_is_not_exceeded_however_a_library_cuts_its_matrices() -> None:
+    """Of 128 rows it may make sixteen blocks, each on a unit of its own; on the whole device each unit has a matrix."""
+
+    class Device(gpu_burn.NumpyBackend):
+        units = 132
+
+    backend = Device(np, cores=1.0, device_bytes_per_byte=1)
+    products_of_one = 2.0 * 128**3
+
+    part = gpu_burn.Products(backend, edge=128, occupancy_ratio=0.25).operations_each / products_of_one
+    whole = gpu_burn.Products(backend, edge=128, occupancy_ratio=1.0).operations_each / products_of_one
+
+    assert part == 2
+    assert part * 16 <= 0.25 * 132
+    assert whole == 132
+
+
 def test_memory_is_held_as_long_as_it_is_wanted() -> None:
     held = numpy_backend().hold(16 << 20)
 
