@@ -287,7 +287,7 @@ class Burning:
 
     def change_to(self, products: Products) -> None:
         """Work on these from now on; what was computed of others is verified before."""
-        if self._unverified:
+        if self._unverified and products is not self.products:
             self.verify()
         self.products = products
         self.backend.occupy(products.occupancy_ratio)
