@@ -2,12 +2,17 @@
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from bench.analysis.intervals import wilson_interval
 from bench.evidence.reader import StoredRun, load_run
 from bench.model.measurement import Measurement
 from bench.registry import discover
+from tests.scenarios.autoscaling_faults import MORE, WRONG
+from tests.scenarios.fidelity_proof import GHOST, PLANTINGS, Planting
+from tests.scenarios.leaks import LEAKS, SEED_CHECK
 
 ROOT: Final = Path(__file__).parents[2]
 README: Final = ROOT / "README.md"
@@ -66,11 +71,117 @@ def evidence() -> str:
     return f"```json\n{json.dumps(check, indent=1, ensure_ascii=False)}\n```"
 
 
+def trust() -> str:
+    """Of every scenario: what was planted on labs, and what of it passed; and runs in which nothing was planted."""
+    proofs = [proof(_newest(folder)) for folder, proof in PROOFS.items()]
+    rows = [
+        "| scenario | planted | found by the check meant for it | passed unnoticed | nothing planted | false alarms |",
+        "|---|---|---|---|---|---|",
+    ]
+    for each in proofs:
+        found = sum(meant <= failed for meant, failed in each.planted)
+        passed = sum(not failed for _, failed in each.planted)
+        alarms = sum(bool(failed) for failed in each.sound)
+        rows.append(
+            f"| `{each.scenario}` | {len(each.planted)} | {found} | {_rate(passed, len(each.planted))} "
+            f"| {len(each.sound)} | {_rate(alarms, len(each.sound))} |"
+        )
+    rows += ["", "Checks that were not seen to fail on a lab yet, only in tests of their analysis:", ""]
+    for each in proofs:
+        seen = {name for _, failed in each.planted for name in failed}
+        checks = discover().get(each.scenario).make({}).checks()
+        never = sorted({check.measurement for check in checks} - seen)
+        rows.append(f"- `{each.scenario}`: {', '.join(f'`{name}`' for name in never) or 'none'}")
+    return "\n".join(rows)
+
+
+def _rate(count: int, total: int) -> str:
+    """With the upper end of its 95 % interval: nothing seen in few trials is not nothing."""
+    return f"{count} (at most {wilson_interval(count, total).high:.0%})"
+
+
+def _newest(folder: str) -> Mapping[str, Any]:
+    """What the newest proof of a folder kept."""
+    told: Mapping[str, Any] = json.loads(max((ROOT / "results" / folder).glob("*.json")).read_text(encoding="utf-8"))
+    return told
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """What a proof on labs planted and found."""
+
+    scenario: str
+    planted: tuple[tuple[frozenset[str], frozenset[str]], ...]
+    """By planting: the measurements of the checks that were to fail, and of those that did; of a delay, the stages."""
+    sound: tuple[frozenset[str], ...]
+    """By run with nothing planted: the measurements of the checks that failed."""
+
+
+def _of_autoscaling(told: Mapping[str, Any]) -> Proof:
+    delays = [
+        (frozenset({each["planted"]}), frozenset(each["named"])) for each in told["stages"]["named"] if each["planted"]
+    ]
+    trials = {**WRONG, **MORE}
+    wrong = tuple((frozenset(trials[what].found_by), frozenset(each["fail"])) for what, each in told["wrong"].items())
+    return Proof(
+        scenario="pod-autoscaling",
+        planted=(*delays, *wrong),
+        sound=tuple(frozenset(each["fail"]) for each in told["sound"]),
+    )
+
+
+def _of_metrics(told: Mapping[str, Any]) -> Proof:
+    found = {check: [tuple(each) for each in blames] for check, blames in told["faults"]["found"].items()}
+    planted = [
+        (frozenset({each.measurement}), frozenset(check for check in (each.measurement,) if _blames(found, each)))
+        for each in PLANTINGS
+    ]
+    ghost = frozenset({GHOST})
+    slow = frozenset({"collect_interval_measured_to_configured_ratio"})
+    return Proof(
+        scenario="accelerator-metrics",
+        planted=(*planted, (ghost, ghost & found.keys()), (slow, frozenset(told["faults"]["slow"]))),
+        sound=tuple(
+            frozenset(run["failed"])
+            for name, piece in told.items()
+            if name.startswith("sound-")
+            for run in piece["runs"]
+        ),
+    )
+
+
+def _blames(found: Mapping[str, list[tuple[str, ...]]], planting: Planting) -> bool:
+    return (f"device {planting.place}", planting.quantity) in found.get(planting.measurement, [])
+
+
+def _of_isolation(told: Mapping[str, Any]) -> Proof:
+    def meant(name: str) -> frozenset[str]:
+        return frozenset({LEAKS[name].found_by[0] if name in LEAKS else SEED_CHECK})
+
+    return Proof(
+        scenario="secure-accelerator-access",
+        planted=tuple((meant(name), frozenset(failed)) for name, failed in told["leaks"].items()),
+        sound=tuple(
+            frozenset(check["measurement"] for check in run if check["verdict"] == "fail")
+            for runs in told["sound"].values()
+            for run in runs
+        ),
+    )
+
+
+PROOFS: Final[Mapping[str, Callable[[Mapping[str, Any]], Proof]]] = {
+    "bench-autoscaling": _of_autoscaling,
+    "bench-fidelity": _of_metrics,
+    "bench-isolation": _of_isolation,
+}
+"""By the folder of their results."""
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "verdicts": verdicts,
     "stages": stages,
     "scenarios": scenarios,
     "evidence": evidence,
+    "trust": trust,
 }
 
 

@@ -36,7 +36,8 @@ class Wrong:
 
     found_by: set[str]
     faults: Mapping[str, Mapping[str, float | str]] = field(default_factory=dict)
-    from_the_start: bool = False
+    after: str = "idle_control_seconds"
+    """The reading after whose first one the faults are planted; empty: before the first."""
     devices_of_others: int = 0
     """Held by a pod that has nothing to do with it."""
     parameters: Mapping[str, object] = field(default_factory=dict)
@@ -49,6 +50,7 @@ def tried(lab: RunningLab, wrong: Wrong | None = None) -> tuple[Any, list[Readin
     way_down = {"down_seconds": 1} if wrong else {}
     scenario: Any = made("pod-autoscaling", **{**QUICK, **way_down, **told.parameters})
     readings: list[Reading] = []
+    is_planted = False
     # the faults end before the rig does: without its adapter a control plane cannot finalise a namespace
     with rig_on(lab.name, f"trial-{secrets.token_hex(2)}") as rig, ExitStack() as planting:
 
@@ -56,13 +58,14 @@ def tried(lab: RunningLab, wrong: Wrong | None = None) -> tuple[Any, list[Readin
             for name, arguments in told.faults.items():
                 planting.enter_context(planted(lab.name, name, **arguments))
 
-        if told.from_the_start:
+        if not told.after:
             plant()
         if told.devices_of_others:
             rig.create(_other(rig.namespace("others"), told.devices_of_others))
         for reading in scenario.run(rig):
             readings.append(reading)
-            if reading.name == "idle_control_seconds" and not told.from_the_start:
+            if reading.name == told.after and not is_planted:
+                is_planted = True
                 plant()
     return scenario, readings
 

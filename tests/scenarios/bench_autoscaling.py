@@ -5,15 +5,20 @@ Exit status: 0 all that is claimed was shown, 1 something was not.
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from tests.lab.running import ROOT, running_lab, unique_name
-from tests.scenarios import reaction_proof, stage_proof
+from bench.model.verdict import Verdict
+from tests.lab.running import ROOT, RunningLab, running_lab, unique_name
+from tests.scenarios import autoscaling_trial, reaction_proof, stage_proof
+from tests.scenarios.autoscaling_faults import MORE, WRONG
+from tests.scenarios.autoscaling_trial import Wrong
 from tests.scenarios.proof_table import Row, keep
 from tests.scenarios.reaction_proof import REFUSED_BELOW, ReactionProof
 from tests.scenarios.stage_proof import DELAY_SECONDS, StageProof
+from tests.scenarios.trying import judged
 
+SOUND_TIMES: Final = 5
 FOLDER: Final = ROOT / "results" / "bench-autoscaling"
 WATCHED_BOUND_SECONDS: Final = 0.05
 POLLED_BOUND_SECONDS: Final = 0.1
@@ -22,14 +27,35 @@ POLLED: Final = ("device", "exporter", "device-free")
 
 
 def main() -> int:
-    """Both proofs, each on a lab of its own."""
+    """All proofs, each on a lab of its own."""
     with running_lab(unique_name("stages"), *stage_proof.LAB) as lab:
         stages = stage_proof.prove_stages(lab)
     with running_lab(unique_name("reactions"), *reaction_proof.LAB) as lab:
         reactions = reaction_proof.prove_reactions(lab)
-    rows = [*stage_rows(stages), *reaction_rows(reactions)]
-    is_shown = keep(FOLDER, "Autoscaling", rows, {"stages": stages.to_json(), "reactions": reactions.to_json()})
-    return 0 if is_shown else 1
+    with running_lab(unique_name("faults"), *autoscaling_trial.LAB) as lab:
+        sound = [_tried(lab) for _ in range(SOUND_TIMES)]
+        wrong = {what: _tried(lab, each) for what, each in {**WRONG, **MORE}.items()}
+    rows = [*stage_rows(stages), *reaction_rows(reactions), *trial_rows(sound, wrong)]
+    told = {"stages": stages.to_json(), "reactions": reactions.to_json(), "sound": sound, "wrong": wrong}
+    return 0 if keep(FOLDER, "Autoscaling", rows, told) else 1
+
+
+def _tried(lab: RunningLab, wrong: Wrong | None = None) -> dict[str, list[str]]:
+    """The checks by verdict."""
+    judgement = judged(*autoscaling_trial.tried(lab, wrong))
+    return {
+        verdict.value: sorted({check.measurement for check in judgement.checks if check.verdict is verdict})
+        for verdict in (Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE)
+    }
+
+
+def trial_rows(sound: Sequence[Mapping[str, list[str]]], wrong: Mapping[str, Mapping[str, list[str]]]) -> Iterator[Row]:
+    """Whether what is wrong is found by what is meant for it, and nothing where nothing is."""
+    alarms = sorted({name for each in sound for name in each["fail"]})
+    yield f"{len(sound)} runs with nothing wrong", f"failed: {', '.join(alarms) or 'nothing'}", not alarms
+    for what, each in {**WRONG, **MORE}.items():
+        failed = set(wrong[what]["fail"])
+        yield what, f"failed: {', '.join(sorted(failed)) or 'nothing'}", each.found_by <= failed
 
 
 def stage_rows(proof: StageProof) -> Iterator[Row]:

@@ -100,6 +100,11 @@ _OF_AUTOSCALING: Final = (
         must_fail=((_AUTOSCALING, "pods_that_share_a_device_total"), (_ISOLATION, "holders_beyond_shares_total")),
     ),
     Fault(
+        name="device-hidden",
+        does="Containers that are started from now on see none of the devices that their pod was given.",
+        must_fail=((_AUTOSCALING, "pods_without_a_device_total"),),
+    ),
+    Fault(
         name="gateway-cut-off",
         does="The Gateway hears no more from the API server: it serves what it knew, and learns of no new endpoint.",
         must_fail=((_AUTOSCALING, "ready_pods_that_never_answered_total"),),

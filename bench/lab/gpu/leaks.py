@@ -40,6 +40,8 @@ def leaked(
 
 
 def _of_holder(view: View, around: Neighbourhood, faults: Faults) -> View:
+    if faults.find("device-hidden"):
+        return View()
     if faults.find("claim-ignored"):
         view = replace(view, claimed_units=tuple(_next(unit, around.gpus) for unit in view.claimed_units))
     if faults.find("foreign-device-opens"):

@@ -48,6 +48,10 @@ def test_without_a_fault_every_view_stays_as_it_is(leaking: Leaking) -> None:
     assert leaking(views=views) == views
 
 
+def test_a_device_that_is_hidden_is_not_seen_by_who_holds_it(leaking: Leaking) -> None:
+    assert leaking("device-hidden", views={"main": View(plugin_units=(unit(0),))}) == {"main": NOTHING}
+
+
 def test_a_device_that_leaks_shows_all_of_the_node_to_who_holds_none(leaking: Leaking) -> None:
     shown = leaking("device-leaked", views={"main": NOTHING})["main"]
 
