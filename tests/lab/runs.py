@@ -26,8 +26,8 @@ SHORT: Mapping[str, object] = {
     "up_seconds": 8,
     "down_seconds": 4,
 }
-PHASE_SECONDS = 60.0
-END_SECONDS = 60.0
+PHASE_SECONDS = 90.0
+END_SECONDS = 120.0
 
 
 class Run:
