@@ -60,8 +60,8 @@ engine: setup ## the tests of the load engine's crate, where there is a Rust too
 test: check unit engine ## all checks and tests; brings up labs, and builds their programs at the first time
 	$(call say,The lab\'s programs)
 	@$(BIN)/bench lab build
-	$(call say,Tests on two labs at once)
-	@$(BIN)/python -m pytest $(LAB_TESTS) -m 'not measures' --timeout 300 --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(call say,Tests on three labs at once)
+	@$(BIN)/python -m pytest $(LAB_TESTS) -m 'not measures' --timeout 300 --numprocesses 3 --dist loadfile --no-loadscope-reorder
 	$(call say,Tests that measure: one at a time)
 	@$(BIN)/python -m pytest $(LAB_TESTS) -m measures --timeout 400
 
@@ -78,7 +78,7 @@ bench-load: setup ## measure the load generator against its gates; writes result
 	@$(BIN)/python -m tests.bench.gates
 
 .PHONY: bench-autoscaling
-bench-autoscaling: setup ## prove stages and reactions of autoscaling on a lab (18 minutes); writes results/bench-autoscaling
+bench-autoscaling: setup ## prove stages and reactions of autoscaling on a lab (28 minutes); writes results/bench-autoscaling
 	@$(BIN)/bench lab build
 	@$(BIN)/python -m tests.scenarios.bench_autoscaling
 
@@ -88,6 +88,6 @@ bench-fidelity: setup ## hold accelerator-metrics against a lab's own log (25 mi
 	@$(BIN)/python -m tests.scenarios.bench_fidelity
 
 .PHONY: bench-isolation
-bench-isolation: setup ## try a sound lab again and again, and each leak alone (7 minutes); writes results/bench-isolation
+bench-isolation: setup ## try a sound lab again and again, and each leak alone (13 minutes); writes results/bench-isolation
 	@$(BIN)/bench lab build
 	@$(BIN)/python -m tests.scenarios.bench_isolation

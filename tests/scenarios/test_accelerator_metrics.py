@@ -58,7 +58,7 @@ UNNAMED, WRONG_SHARES = "sharers_unnamed_total", "shares_wrong_total"
 @pytest.mark.timeout(300)
 def test_of_devices_that_pods_share_only_the_sharers_without_a_name_are_found_and_shares_that_are_copies() -> None:
     with running_lab(unique_name("fidelity-shared"), *SHARED, *QUICK_INTERVALS) as lab:
-        untuned = record(lab, "fidelity-shared").judged()
+        untuned = record(lab, "fidelity-shared", duration_seconds=16, dwell_seconds=2.0).judged()
         with planted(lab.name, "shares-copied"):
             copied = record(lab, "fidelity-copied", duration_seconds=8, dwell_seconds=2.0).judged()
 
