@@ -59,6 +59,8 @@ UP = (
     Stage.RELIEF,
 )
 DOWN = (*_TO_DECISION, Stage.POD_DELETED, Stage.LAST_ANSWER, Stage.DEVICE_FREE, Stage.NODE_REMOVED)
+MAY_NOT_BE = frozenset({Stage.NODE, Stage.LAST_ANSWER, Stage.NODE_REMOVED})
+"""Stages that take no time where they are absent: all others were there, and were not seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +95,8 @@ class Segment:
     duration_nanoseconds: int | None
     bound_nanoseconds: int = 0
     absent_because: str = ""
+    unseen_within: tuple[Stage, ...] = ()
+    """Stages before it that were not seen, so that their time is a part of its."""
 
     @property
     def is_overlapping(self) -> bool:
@@ -143,20 +147,22 @@ def decompose(order: Sequence[Stage], sightings: Mapping[Stage, Sighting]) -> Ti
     origin = sightings.get(order[0], "not looked for")
     if isinstance(origin, str):
         raise ValueError(f"without {order[0]} nothing can be counted: {origin}")  # noqa: TRY004  (a reason, not a type)
-    before, segments = origin, []
+    before, segments, unseen = origin, list[Segment](), list[Stage]()
     for stage in order[1:]:
         seen = sightings.get(stage, "not looked for")
         if not isinstance(seen, Moment):
             segments.append(Segment(stage=stage, duration_nanoseconds=None, absent_because=seen))
+            unseen += [stage] if stage not in MAY_NOT_BE else []
             continue
         segments.append(
             Segment(
                 stage=stage,
                 duration_nanoseconds=seen.at_nanoseconds - before.at_nanoseconds,
                 bound_nanoseconds=seen.bound_nanoseconds + before.bound_nanoseconds,
+                unseen_within=tuple(unseen),
             )
         )
-        before = seen
+        before, unseen = seen, []
     total = before.at_nanoseconds - origin.at_nanoseconds
     return Timeline(origin=origin, segments=tuple(segments), total_nanoseconds=total)
 
@@ -216,7 +222,8 @@ def find_guilty(timelines: Sequence[Timeline], expectations: Mapping[Stage, Expe
     """
     Each stage that was seen, with whether it is later than its expectation: not the longest, the wrong one.
 
-    Guilty is a stage whose median exceeds the worst case, or whose distribution is not the expected one and later.
+    Guilty is a stage whose median exceeds the worst case, or whose distribution is not the expected one and later. One
+    that holds the time of others is not: which of them took it is not known.
     """
     stages = list(dict.fromkeys(each.stage for timeline in timelines for each in timeline.segments))
     level = _FALSE_ALARM / max(1, len(expectations))
@@ -225,7 +232,8 @@ def find_guilty(timelines: Sequence[Timeline], expectations: Mapping[Stage, Expe
         segments = [timeline.segment(stage) for timeline in timelines]
         seen = [each for each in segments if each.duration_nanoseconds is not None]
         if seen:
-            findings.append(_finding(stage, seen, expectations.get(stage), level))
+            is_alone = not any(each.unseen_within for each in seen)
+            findings.append(_finding(stage, seen, expectations.get(stage) if is_alone else None, level))
     return tuple(findings)
 
 

@@ -61,7 +61,7 @@ def _excesses(step: Step, timeline: Timeline, expected: Mapping[Stage, Expectati
     """Of one step: the stages that were longer than their worst case, the resolution of the sighting aside."""
     for segment in timeline.segments:
         expectation = expected.get(segment.stage)
-        if expectation is None or segment.duration_nanoseconds is None:
+        if expectation is None or segment.duration_nanoseconds is None or segment.unseen_within:
             continue
         beyond = segment.duration_seconds - expectation.max_seconds - segment.bound_nanoseconds / 1e9
         if beyond > 0:

@@ -293,6 +293,19 @@ def test_without_a_probe_the_device_stage_is_absent_and_the_rest_stands() -> Non
     assert value_of(derived, "stage_seconds", direction="up", stage="pod-created") == pytest.approx(0.1, abs=1e-6)
 
 
+def test_a_stage_that_holds_the_time_of_others_that_were_not_seen_is_not_accused() -> None:
+    unseen = sound(gpu_busy_time_ratio=None, device_held_total=None, metrics_api_metric_value=late_metric())
+
+    derived = list(derive(unseen, RULES))
+
+    assert value_of(derived, "stage_median_seconds", direction="up", stage="metrics-api") > 3.0
+    assert find_readings(derived, "stage_beyond_its_worst_seconds", {"direction": "up", "stage": "metrics-api"}) == []
+
+
+def late_metric() -> Measurement:
+    return reading("metrics_api_metric_value", rising(STEP + 3.5, 0.2))
+
+
 def test_nothing_that_was_measured_gives_no_numbers() -> None:
     derived = list(derive([], RULES))
 
