@@ -37,6 +37,8 @@ INTERRUPTED_STOP_SECONDS: Final = 10.0
 """The same, for a user who wants the end."""
 LIFE_SECONDS: Final = 6 * 3600
 """Of the Jobs, whatever becomes of the bench."""
+LOOK_SECONDS: Final = 2.5
+"""Between two looks at a load under way; its end is told at once. Each is a request to the API server."""
 NAME: Final = "load"
 
 
@@ -146,7 +148,7 @@ class PodLoad:
 
     def _follow(self) -> None:
         try:
-            while (told := self._pods.ask("state", {"wait_seconds": 1.0}))["state"] != "over":
+            while (told := self._pods.ask("state", {"wait_seconds": LOOK_SECONDS}))["state"] != "over":
                 finished = told["glance"]["finished"]
                 rate = finished / max(told["glance"]["elapsed_seconds"], 1e-3)
                 self._now = {**told["glance"], "rate_per_second": rate}
