@@ -14,10 +14,10 @@ from bench.errors import WrongUsage
 from bench.load.arguments import add_arguments, order_of
 from bench.load.endpoints import inside_cluster, require_consent
 from bench.load.engines import EngineKind
-from bench.load.knee import Search, Trial, find_knee, judge, order_at
+from bench.load.knee import Knee, Search, Trial, find_knee, judge, order_at
 from bench.load.live import LiveView, tell_result
 from bench.load.orders import LoadOrder
-from bench.load.pages import page
+from bench.load.pages import knee_page, page
 from bench.load.results import Exit, LoadResult
 from bench.load.workers import Means, Stop
 from bench.load.workers import run as run_order
@@ -87,8 +87,8 @@ def _write(arguments: argparse.Namespace, result: LoadResult) -> None:
 def _run_knee(arguments: argparse.Namespace, order: LoadOrder) -> int:
     if not order.objectives.bounds:
         raise WrongUsage("--find-knee needs --slo: without an objective nothing breaks")
-    if arguments.records or arguments.html:
-        raise WrongUsage("--records and --html tell of one run, and --find-knee makes many; leave them out")
+    if arguments.records:
+        raise WrongUsage("--records tells of one run, and --find-knee makes many; leave it out")
     first, highest, repeats = arguments.rate or 1.0, arguments.knee_max_rate, arguments.knee_repeats
     if highest < first or repeats < 1:
         raise WrongUsage(
@@ -105,14 +105,20 @@ def _run_knee(arguments: argparse.Namespace, order: LoadOrder) -> int:
                 return judge(rate, run_order(order_at(order, rate, repeat), means, watcher=view.show, stop=stop))
 
         knee = find_knee(search, trial_at, told=_tell_trial)
+    _write_knee(arguments, knee, order)
+    if stop.asked:
+        return int(Exit.INTERRUPTED)
+    return int(Exit.PASSED if knee.found else Exit.NOT_JUDGED)
+
+
+def _write_knee(arguments: argparse.Namespace, knee: Knee, order: LoadOrder) -> None:
     told = json.dumps(knee.to_json(), indent=None if arguments.json else 2) + "\n"
     if arguments.json in (None, "-"):
         sys.stdout.write(told)
     else:
         Path(arguments.json).write_text(told)
-    if stop.asked:
-        return int(Exit.INTERRUPTED)
-    return int(Exit.PASSED if knee.found else Exit.NOT_JUDGED)
+    if arguments.html:
+        Path(arguments.html).write_text(knee_page(knee, order), encoding="utf-8")
 
 
 def _tell_trial(trial: Trial) -> None:

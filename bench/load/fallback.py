@@ -25,6 +25,8 @@ from bench.load.streams import MalformedStream, Meaning, Splitter
 from bench.load.sums import Record, Sums
 from bench.load.tallies import Tally
 
+LEAST_SECONDS = 0.5
+"""A run that is shorter is its own start, and no second of work."""
 _SECOND = 1_000_000_000
 
 
@@ -113,10 +115,10 @@ class _Work:
 
     def told(self) -> dict[str, Any]:
         with self._lock:
-            wall = max(1e-9, (time.monotonic_ns() - self._origin) / _SECOND)
+            wall = (time.monotonic_ns() - self._origin) / _SECOND
             return self._tally.to_json() | {
                 "thread_cpu_seconds": self._cpu_seconds,
-                "busiest_second_ratio": min(1.0, self._cpu_seconds / wall),
+                "busiest_second_ratio": min(1.0, self._cpu_seconds / wall) if wall > LEAST_SECONDS else 0.0,
                 "origin_ns": self._origin,
                 "now_ns": time.monotonic_ns(),
                 "kernel_stamps": False,

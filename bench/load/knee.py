@@ -1,7 +1,7 @@
 """Searches the rate at which the objectives break: doubling, then bisection, each rate tried more than once."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.errors import WrongUsage
@@ -18,9 +18,12 @@ class Trial:
     good_ratio: float | None
     held: bool | None
     reason: str
+    ttft_p99_seconds: float | None = None
+    e2e_p99_seconds: float | None = None
+    """Both from when the requests were due; None where none was answered."""
 
     def to_json(self) -> dict[str, Any]:
-        return {"rate": self.rate, "good_ratio": self.good_ratio, "held": self.held, "reason": self.reason}
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +60,19 @@ class Search:
 
 def judge(rate: float, result: LoadResult) -> Trial:
     """A run whose generator was late is no answer: the knee would be the generator's."""
-    share = result.goodput_share
-    if result.flags and share is not None and share < result.order.objectives.share_ratio:
-        return Trial(rate=rate, good_ratio=share, held=None, reason="; ".join(result.flags))
-    if share is None:
-        return Trial(rate=rate, good_ratio=None, held=None, reason="no request was due")
-    held = share >= result.order.objectives.share_ratio
-    return Trial(rate=rate, good_ratio=share, held=held, reason=f"{share:.4f} of the requests were good")
+    share, series = result.goodput_share, result.tally.series
+    held: bool | None = share is not None and share >= result.order.objectives.share_ratio
+    reason = "no request was due" if share is None else f"{share:.4f} of the requests were good"
+    if share is None or (result.flags and not held):
+        held, reason = None, "; ".join(result.flags) or reason
+    return Trial(
+        rate=rate,
+        good_ratio=share,
+        held=held,
+        reason=reason,
+        ttft_p99_seconds=series["ttft_from_intended"].quantile_seconds(0.99),
+        e2e_p99_seconds=series["e2e_from_intended"].quantile_seconds(0.99),
+    )
 
 
 def find_knee(

@@ -4,6 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from bench.load.knee import Knee, Trial
+from bench.load.orders import LoadOrder
 from bench.load.plots import Line, Plot, draw
 from bench.load.results import LoadResult
 
@@ -39,6 +41,73 @@ def page(result: LoadResult) -> str:
         "</html>",
     ]
     return "\n".join(parts)
+
+
+def knee_page(knee: Knee, order: LoadOrder) -> str:
+    """The search for the rate at which the objectives break: what each rate gave, run by run."""
+    url = escape(f"{order.endpoint.origin}{order.endpoint.path}")
+    asked = ", ".join(f"{name} {bound:g} s" for name, bound in order.objectives.bounds.items())
+    parts = [
+        '<!doctype html><html lang="en"><meta charset="utf-8">',
+        f"<title>Where {url} breaks</title><style>{_STYLE}</style><h1>Where {url} breaks</h1>",
+        f"<p>Asked of {order.objectives.share_ratio:.0%} of the requests, from when each was due: {escape(asked)}.</p>",
+        f"<p>{escape(_found(knee))}</p>",
+        *(f"<h2>{escape(plot.title)}</h2>{draw(plot)}" for plot in _knee_plots(knee)),
+        _rows(
+            ("requests a second", "good", "TTFT p99 (s)", "E2E p99 (s)", "it"),
+            [
+                (
+                    each.rate,
+                    each.good_ratio,
+                    each.ttft_p99_seconds,
+                    each.e2e_p99_seconds,
+                    {True: "holds", False: "breaks", None: f"cannot be judged: {each.reason}"}[each.held],
+                )
+                for each in knee.trials
+            ],
+        ),
+        "</html>",
+    ]
+    return "\n".join(parts)
+
+
+def _found(knee: Knee) -> str:
+    if knee.found:
+        return f"They hold at {knee.holds_at:.4g} requests a second and break at {knee.breaks_at:.4g}."
+    if knee.holds_at is not None:
+        return f"They hold at {knee.holds_at:.4g} requests a second; a rate at which they break was not found."
+    return "A rate at which they hold was not found."
+
+
+def _knee_plots(knee: Knee) -> list[Plot]:
+    """By rate; repeats of a rate stand above each other."""
+    trials = sorted(knee.trials, key=lambda trial: trial.rate)
+    values: dict[str, Callable[[Trial], float | None]] = {
+        "good": lambda trial: trial.good_ratio,
+        "TTFT p99": lambda trial: trial.ttft_p99_seconds,
+        "E2E p99": lambda trial: trial.e2e_p99_seconds,
+    }
+
+    def line(name: str) -> Line:
+        told = [(trial.rate, values[name](trial)) for trial in trials]
+        return Line(name=name, points=[(rate, value) for rate, value in told if value is not None])
+
+    return [
+        Plot(
+            title="Share of good requests",
+            x_label="requests a second",
+            y_label="share",
+            lines=[line("good")],
+            log_x=True,
+        ),
+        Plot(
+            title="Latency, from intended",
+            x_label="requests a second",
+            y_label="seconds",
+            lines=[line("TTFT p99"), line("E2E p99")],
+            log_x=True,
+        ),
+    ]
 
 
 def _doubt(bound_seconds: float | None) -> str:

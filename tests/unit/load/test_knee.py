@@ -4,7 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.load.arrivals import Shape
+from bench.load.endpoints import Endpoint, Protocol
 from bench.load.knee import Knee, Search, Trial, find_knee
+from bench.load.orders import LoadOrder, LoopKind, Objectives
+from bench.load.pages import knee_page
 
 
 def search(knee: float, first: float = 1.0, highest: float = 10_000.0) -> Knee:
@@ -52,3 +56,27 @@ def test_a_run_that_cannot_be_judged_ends_the_search_and_is_told() -> None:
 
     assert (found.holds_at, found.breaks_at) == (2.0, None)
     assert found.trials[-1].held is None
+
+
+ORDER = LoadOrder(
+    endpoint=Endpoint.parse("http://127.0.0.1/a?<b>", Protocol.PLAIN),
+    protocol=Protocol.PLAIN,
+    loop=LoopKind.OPEN,
+    shape=Shape.constant(1.0, 10.0),
+    objectives=Objectives.parse("ttft=0.5,share=0.95"),
+)
+
+
+def test_the_page_of_a_search_says_where_it_breaks_and_shows_every_run() -> None:
+    text = knee_page(search(8.0), ORDER)
+
+    assert "hold at 8 requests a second and break at 8.724" in text
+    assert "95% of the requests, from when each was due: ttft 0.5 s" in text
+    assert text.count("<svg") == 1  # no latency was told of a function
+    assert text.count(">holds<") == 3 * len({each.rate for each in search(8.0).trials if each.held}) - 4
+    assert "<b>" not in text
+
+
+def test_the_page_of_a_search_without_an_end_says_so() -> None:
+    assert "was not found" in knee_page(search(1e9, highest=100.0), ORDER)
+    assert "A rate at which they hold was not found" in knee_page(search(0.0), ORDER)
