@@ -12,6 +12,7 @@ from bench.model.measurement import Measurement
 from bench.registry import discover
 from tests.scenarios.autoscaling_faults import MORE, WRONG
 from tests.scenarios.fidelity_proof import GHOST, PLANTINGS, Planting
+from tests.scenarios.fidelity_proof import MORE as MORE_OF_METRICS
 from tests.scenarios.leaks import LEAKS, SEED_CHECK
 
 ROOT: Final = Path(__file__).parents[2]
@@ -131,16 +132,17 @@ def _of_autoscaling(told: Mapping[str, Any]) -> Proof:
 
 
 def _of_metrics(told: Mapping[str, Any]) -> Proof:
-    found = {check: [tuple(each) for each in blames] for check, blames in told["faults"]["found"].items()}
+    runs = ((PLANTINGS, told["faults"]["found"]), (MORE_OF_METRICS, told["more"]))
     planted = [
-        (frozenset({each.measurement}), frozenset(check for check in (each.measurement,) if _blames(found, each)))
-        for each in PLANTINGS
+        (frozenset({each.measurement}), frozenset({each.measurement} if _is_blamed(found, each) else ()))
+        for plantings, found in runs
+        for each in plantings
     ]
     ghost = frozenset({GHOST})
     slow = frozenset({"collect_interval_measured_to_configured_ratio"})
     return Proof(
         scenario="accelerator-metrics",
-        planted=(*planted, (ghost, ghost & found.keys()), (slow, frozenset(told["faults"]["slow"]))),
+        planted=(*planted, (ghost, ghost & told["faults"]["found"].keys()), (slow, frozenset(told["faults"]["slow"]))),
         sound=tuple(
             frozenset(run["failed"])
             for name, piece in told.items()
@@ -150,8 +152,8 @@ def _of_metrics(told: Mapping[str, Any]) -> Proof:
     )
 
 
-def _blames(found: Mapping[str, list[tuple[str, ...]]], planting: Planting) -> bool:
-    return (f"device {planting.place}", planting.quantity) in found.get(planting.measurement, [])
+def _is_blamed(found: Mapping[str, list[list[str]]], planting: Planting) -> bool:
+    return [f"device {planting.place}", planting.quantity] in found.get(planting.measurement, [])
 
 
 def _of_isolation(told: Mapping[str, Any]) -> Proof:

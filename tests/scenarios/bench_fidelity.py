@@ -20,12 +20,14 @@ from tests.lab.running import ROOT, running_lab, unique_name
 from tests.scenarios.fidelity_proof import (
     GHOST,
     LAB,
+    MORE,
     PLANTINGS,
     Recording,
     age_errors_seconds,
     blamed,
     record,
     record_faults,
+    record_more,
     record_slow,
     verdicts,
 )
@@ -106,15 +108,24 @@ def _sound(recording: Recording) -> Any:
 def measure_faults(_piece: str) -> Any:
     """Which checks fail by which device and quantity, with all faults planted; and with a slow exporter."""
     with running_lab(unique_name("fidelity"), *LAB, "--exporter-interval", "1", "--scrape-interval", "1") as lab:
-        recording = record_faults(lab)
+        found = _found(record_faults(lab))
         slow = record_slow(lab).judged()
+    return {"found": found, "slow": sorted(verdicts(slow, "fail"))}
+
+
+def measure_more(_piece: str) -> Any:
+    """Of the faults that may show in more than one way, which checks fail, and by which device and quantity."""
+    with running_lab(unique_name("fidelity"), *LAB, "--exporter-interval", "1", "--scrape-interval", "1") as lab:
+        return _found(record_more(lab))
+
+
+def _found(recording: Recording) -> dict[str, list[tuple[str, str]]]:
     judgement = recording.judged()
     names = {uuid: f"device {place}" for place, uuid in enumerate(recording.devices)}
-    failed = sorted(verdicts(judgement, "fail"))
-    found = {
-        each: sorted((names.get(uuid, uuid), quantity) for uuid, quantity in blamed(judgement, each)) for each in failed
+    return {
+        each: sorted((names.get(uuid, uuid), quantity) for uuid, quantity in blamed(judgement, each))
+        for each in sorted(verdicts(judgement, "fail"))
     }
-    return {"found": found, "slow": sorted(verdicts(slow, "fail"))}
 
 
 def measure_judging(_piece: str) -> Any:
@@ -131,6 +142,7 @@ def measure_judging(_piece: str) -> Any:
 PIECES: Final[Mapping[str, Callable[[str], Any]]] = {
     **dict.fromkeys(SOUND, measure_sound),
     "faults": measure_faults,
+    "more": measure_more,
     "judging": measure_judging,
 }
 
@@ -143,6 +155,7 @@ def rows(told: Mapping[str, Any]) -> Iterator[Row]:
     alarms = sorted({name for run in runs for name in run["failed"]})
     yield f"{len(runs)} sound runs of different seeds and intervals", f"failed: {_listed(alarms)}", not alarms
     yield from _fault_rows(told["faults"])
+    yield from _more_rows(told["more"])
     judging = told["judging"]
     seen = f"{judging['seconds']:.1f} s, {judging['bytes'] / 1e6:.0f} MB"
     yield (
@@ -177,6 +190,17 @@ def _fault_rows(faults: Mapping[str, Any]) -> Iterator[Row]:
     others = sorted(set(found) - meant)
     yield "no other check fails", _listed(others), not others
     yield "exporter-slow", f"found by {_listed(faults['slow'])}", faults["slow"] == [SLOW]
+
+
+def _more_rows(more: Mapping[str, Any]) -> Iterator[Row]:
+    found = {check: [tuple(each) for each in blames] for check, blames in more.items()}
+    for each in MORE:
+        here = (f"device {each.place}", each.quantity)
+        by = [check for check, blames in found.items() if any(device == here[0] for device, _ in blames)]
+        wrong = ", ".join(f"{key} {value}" for key, value in each.arguments.items() if value)
+        yield f"{each.fault} at {here[0]}: {wrong}", f"found by {_listed(by)}", here in found.get(each.measurement, [])
+    others = sorted({name for blames in found.values() for name, _ in blames if not name.startswith("device ")})
+    yield "devices without a fault are blamed of nothing beside these", _listed(others), not others
 
 
 def _is_of(check: str, quantity: str) -> bool:

@@ -8,6 +8,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -17,6 +18,7 @@ from bench.analysis.fidelity.devices import by_device
 from bench.analysis.fidelity.passes import find_passes
 from bench.evidence.judging import Judgement
 from bench.lab.faults.planting import clear, plant
+from bench.model.check import Check
 from bench.model.measurement import FloatArray, Measurement, Reading
 from tests.lab.asking import query, wait_until
 from tests.lab.running import RunningLab
@@ -31,6 +33,7 @@ TRIED: Final[Mapping[str, object]] = {"duration_seconds": 30, "start_seconds": 6
 
 BUSY, POWER, MEMORY = "DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_POWER_USAGE", "DCGM_FI_DEV_FB_USED"
 ENERGY, TEMPERATURE = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION", "DCGM_FI_DEV_GPU_TEMP"
+MEMORY_FREE, ENGINE = "DCGM_FI_DEV_FB_FREE", "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +107,49 @@ def _plantings() -> Iterator[Planting]:
 
 PLANTINGS: Final = tuple(_plantings())
 """Together in one run: no two of them are of one quantity of one device."""
+MORE: Final = (
+    Planting(
+        fault="wrong-unit",
+        place=0,
+        measurement="unexplained_error_ratio",
+        quantity="gpu_temperature_celsius",
+        arguments={"field": TEMPERATURE, "factor": "1.3"},
+    ),
+    Planting(
+        fault="wrong-unit",
+        place=1,
+        measurement="memory_imbalance_bytes",
+        arguments={"field": MEMORY_FREE, "factor": "1.1"},
+    ),
+    Planting(
+        fault="wrong-unit",
+        place=2,
+        measurement="energy_to_power_ratio",
+        quantity="gpu_energy_joules",
+        arguments={"field": ENERGY, "factor": "1.3"},
+    ),
+    Planting(
+        fault="wrong-unit",
+        place=3,
+        measurement="engine_unexplained_ratio",
+        quantity="gpu_engine_active_ratio",
+        arguments={"field": ENGINE, "factor": "0.5"},
+    ),
+    Planting(
+        fault="wrong-unit",
+        place=4,
+        measurement="out_of_range_total",
+        quantity="gpu_busy_time_ratio",
+        arguments={"field": BUSY, "factor": "3"},
+    ),
+    Planting(
+        fault="delayed-series",
+        place=5,
+        measurement="sample_age_excess_seconds",
+        arguments={"field": "", "seconds": "6"},
+    ),
+)
+"""In a run of their own: one of them may show in other checks of its device too."""
 GHOST: Final = "ghosts_total"
 """What finds the fault of the kubelet, which has no device."""
 
@@ -175,6 +221,19 @@ def record_faults(lab: RunningLab) -> Recording:
         clear(lab.name)
 
 
+def record_more(lab: RunningLab) -> Recording:
+    """The faults that may show in more than one way, each on a device of its own."""
+
+    def plant_all(devices: Sequence[str]) -> None:
+        for each in MORE:
+            plant(lab.name, each.fault, {"device": devices[each.place], **each.arguments})
+
+    try:
+        return record(lab, "fidelity-more", when_busy=plant_all, devices=6)
+    finally:
+        clear(lab.name)
+
+
 def record_slow(lab: RunningLab) -> Recording:
     """An exporter that collects six times less often than it says."""
     plant(lab.name, "exporter-slow", {"factor": "6"})
@@ -199,13 +258,14 @@ def blamed(judgement: Judgement, measurement: str) -> set[tuple[str, str]]:
 
 
 def _is_bad(reading: Measurement) -> bool:
-    if reading.name == "unit_factor_ratio":
-        return float(reading.values[0]) != 1.0
-    if reading.name == "coverage_ratio":
-        return float(reading.values.max()) < 0.98
-    if reading.name == "field_delay_seconds":
-        return float(reading.values.max()) > 0.5
-    return float(reading.values.max()) > 0.0
+    """As the check that judges it says."""
+    check = _checks()[reading.name]
+    return not check.relation.holds(check.statistic.of(reading.values), check)
+
+
+@cache
+def _checks() -> Mapping[str, Check]:
+    return {check.measurement: check for check in made(SCENARIO).checks()}
 
 
 SERVED_SECONDS: Final = 0.1
