@@ -132,7 +132,9 @@ def _of_autoscaling(told: Mapping[str, Any]) -> Proof:
 
 
 def _of_metrics(told: Mapping[str, Any]) -> Proof:
-    runs = ((PLANTINGS, told["faults"]["found"]), (MORE_OF_METRICS, told["more"]))
+    runs = [(PLANTINGS, told["faults"]["found"])]
+    if "more" in told:
+        runs.append((MORE_OF_METRICS, told["more"]))
     planted = [
         (frozenset({each.measurement}), frozenset({each.measurement} if _is_blamed(found, each) else ()))
         for plantings, found in runs
