@@ -59,6 +59,7 @@ MORE: Final[Mapping[str, Wrong]] = {
     ),
     "pods end while the Gateway still sends them requests": Wrong(
         found_by={"requests_failed_total"},
+        faults={"slow-stage": {"stage": "last-answer", "seconds": 5}},
         parameters={**WAY_DOWN, "drain_seconds": 0, "down_over_capacity": 0.5, "arrivals": "constant"},
     ),
     "pods see none of their devices": Wrong(
