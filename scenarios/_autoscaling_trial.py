@@ -24,6 +24,9 @@ MIN_STEP_SECONDS = 4.0
 """A step that is over at once has no requests to judge."""
 PROBES_SECONDS = 10.0
 """For probes to tell what they have seen; they do so every second."""
+HEARD_SECONDS = 5.0
+"""Requests go on for so long after a pod has ended: some Gateways collect changes for two seconds and more, and what they
+still send to it is lost."""
 GONE_SECONDS = 60.0
 """For pods to end after they were deleted: twice the default grace."""
 
@@ -166,6 +169,7 @@ class Trial:
         self._rig.say(f"step down {number} of {told.repeats}")
         self._watch_for(min(MIN_STEP_SECONDS, told.step_down_seconds))
         if self._are_back(within_seconds=told.step_down_seconds):
+            self._watch_for(HEARD_SECONDS)
             load.stop()
         load.finish(within_seconds=told.step_down_seconds + 120.0)
         ended = time.time()
