@@ -25,8 +25,8 @@ MIN_STEP_SECONDS = 4.0
 PROBES_SECONDS = 10.0
 """For probes to tell what they have seen; they do so every second."""
 HEARD_SECONDS = 5.0
-"""Requests go on for so long after a pod has ended: some Gateways collect changes for two seconds and more, and what they
-still send to it is lost."""
+"""Requests go on for so long after a pod has ended: some Gateways collect changes for two seconds and more, and what
+they still send to it is lost."""
 GONE_SECONDS = 60.0
 """For pods to end after they were deleted: twice the default grace."""
 

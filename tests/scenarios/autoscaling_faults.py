@@ -57,11 +57,6 @@ MORE: Final[Mapping[str, Wrong]] = {
         after="request_ttft_seconds",
         parameters={**WAY_DOWN, "target": 30, "idle_seconds": 8},
     ),
-    "pods end while the Gateway still sends them requests": Wrong(
-        found_by={"requests_failed_total"},
-        faults={"slow-stage": {"stage": "last-answer", "seconds": 5}},
-        parameters={**WAY_DOWN, "drain_seconds": 0, "down_over_capacity": 0.5, "arrivals": "constant"},
-    ),
     "pods see none of their devices": Wrong(
         found_by={"pods_without_a_device_total"},
         faults={"device-hidden": {}},
