@@ -98,10 +98,10 @@ class Allocatable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceClassOffered:
-    """A DeviceClass by which pods claim devices, and so many devices in ResourceSlices."""
+    """A DeviceClass by which pods claim devices, and at least so many devices in ResourceSlices."""
 
     name: str
-    at_least: int = 1
+    at_least: int = 0
 
     def unmet_by(self, inventory: Inventory) -> str | None:
         """Why not; None where there is one, with devices enough."""

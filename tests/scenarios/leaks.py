@@ -42,6 +42,7 @@ class Leak:
 
 LEAKS: Final[Mapping[str, Leak]] = {
     "device-leaked": Leak(found_by=("seen_without_request_total", SEED_CHECK)),
+    "device-hidden": Leak(found_by=("holder_sees_other_than_one_total",), parts="control"),
     "visible-devices-honoured": Leak(found_by=("devices_seen_by_bypass_total",)),
     "foreign-device-opens": Leak(found_by=("foreign_devices_reached_total",)),
     "second-container-leak": Leak(found_by=("seen_by_second_container_total",)),

@@ -15,17 +15,19 @@ from tests.lab.running import RunningLab, running_lab, unique_name
 from tests.scenarios.leaks import LAB, LEAKS, LOOKS, SLOW, tried
 from tests.scenarios.trying import failed
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(400)]
 
 TOGETHER = {
     "around the allocation": ("visible-devices-honoured", "second-container-leak", "pod-security-off"),
     "between holders": ("foreign-device-opens", "claim-ignored", "memory-not-scrubbed"),
     "beside what was counted": ("device-leaked", "two-pods-one-device"),
+    "from who holds them": ("device-hidden",),
 }
 PARTS = {
     "around the allocation": LOOKS,
     "between holders": LOOKS,
     "beside what was counted": "control,none,pair,seed",
+    "from who holds them": "control",
 }
 
 SHARED = ("--nodes", "1", "--gpus", "2", "--time-slices", "2")

@@ -102,7 +102,7 @@ _OF_AUTOSCALING: Final = (
     Fault(
         name="device-hidden",
         does="Containers that are started from now on see none of the devices that their pod was given.",
-        must_fail=((_AUTOSCALING, "pods_without_a_device_total"),),
+        must_fail=((_AUTOSCALING, "pods_without_a_device_total"), (_ISOLATION, "holder_sees_other_than_one_total")),
     ),
     Fault(
         name="gateway-cut-off",

@@ -74,3 +74,12 @@ def test_devices_that_are_all_cut_into_instances_are_told_with_their_profiles():
     )
     assert needs.WholeDevices().unmet_by(with_nodes(devices=(cut, whole))) is None
     assert needs.WholeDevices().unmet_by(EMPTY) is None
+
+
+def test_devices_that_a_device_plugin_counts_are_not_to_be_claimed():
+    counted, sliced = (Device(node="a", uuid=uuid, product="H100") for uuid in ("", "GPU-1"))
+    need = needs.DeviceClassOffered(name="gpu.nvidia.com", at_least=2)
+
+    for devices, is_met in (((counted, sliced), False), ((sliced, sliced), True)):
+        offered = dataclasses.replace(with_nodes(devices=devices), device_classes=("gpu.nvidia.com",))
+        assert (need.unmet_by(offered) is None) is is_met
