@@ -60,8 +60,8 @@ engine: setup ## the tests of the load engine's crate, where there is a Rust too
 test: check unit engine ## all checks and tests; brings up labs, and builds their programs at the first time
 	$(call say,The lab\'s programs)
 	@$(BIN)/bench lab build
-	$(call say,Tests on three labs at once)
-	@$(BIN)/python -m pytest $(LAB_TESTS) -m 'not measures' --timeout 300 --numprocesses 3 --dist loadfile --no-loadscope-reorder
+	$(call say,Tests on two labs at once)
+	@$(BIN)/python -m pytest $(LAB_TESTS) -m 'not measures' --timeout 300 --numprocesses 2 --dist loadfile --no-loadscope-reorder
 	$(call say,Tests that measure: one at a time)
 	@$(BIN)/python -m pytest $(LAB_TESTS) -m measures --timeout 400
 

@@ -23,6 +23,7 @@ from bench.evidence.reader import load_run
 from bench.lab.faults.planting import planted
 from bench.model.measurement import Measurement
 from bench.targets.opening import find_prometheus
+from tests.lab.asking import query, wait_until
 from tests.lab.running import RunningLab, bench, running_lab, unique_name
 from tests.lab.runs import Ended, Run
 
@@ -210,6 +211,7 @@ def test_where_series_of_devices_are_lost_is_told_before_anything_is_created(
     start: Callable[..., Run], lab: RunningLab, cluster: Cluster
 ) -> None:
     with planted(lab.name, "series-dropped", field=""):
+        wait_until(lambda: not query(lab, "DCGM_FI_DEV_GPU_UTIL"), within_seconds=60)
         run = start()
         ended = run.end()
 

@@ -50,16 +50,21 @@ def wait_until_served(target: Target, namespace: str, count: int) -> None:
 
 
 def asked(target: Target, namespace: str, words: str, **spec: Any) -> Any:
-    """What a client in a pod of its own is told; waits until the service's rules are in place where it stands."""
+    """
+    What a client in a pod of its own is told; waits until the service's rules are in place where it stands.
+
+    A proxy hears of one backend after the other: `backends` says of how many, of those that share a name.
+    """
     settle = """
 import time
 for _ in range(100):
-    if not WAIT_FOR or "URLError" not in ask(WAIT_FOR) and "ConnectionRefusedError" not in ask(WAIT_FOR):
+    told = ask(WAIT_FOR, 8 * BACKENDS) if WAIT_FOR else {}
+    if not WAIT_FOR or not {"URLError", "ConnectionRefusedError"} & set(told) and len(told) >= BACKENDS:
         break
     time.sleep(0.1)
 """
-    wait_for = spec.pop("wait_for", "")
-    program = f"WAIT_FOR = {wait_for!r}\n{ASK}{settle}print(json.dumps({words}))"
+    wait_for, backends = spec.pop("wait_for", ""), spec.pop("backends", 1)
+    program = f"WAIT_FOR, BACKENDS = {wait_for!r}, {backends}\n{ASK}{settle}print(json.dumps({words}))"
     return answer_of(target, pod(namespace, "client", python(program), **spec))
 
 
@@ -83,7 +88,7 @@ def test_a_service_spreads_requests_over_its_ready_pods(target: Target, namespac
     backends(target, namespace, "shop")
     wait_until_served(target, namespace, 2)
 
-    told = asked(target, namespace, "ask('shop', 100)", wait_for="shop")
+    told = asked(target, namespace, "ask('shop', 100)", wait_for="shop", backends=2)
 
     assert set(told) == {"shop-0", "shop-1"}
     assert sum(told.values()) == 100
