@@ -9,6 +9,7 @@ holder, several named).
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +67,7 @@ def attribute(
     holdings: Sequence[Holding],
     *,
     guard_seconds: float,
+    named_and_not: Mapping[str, FloatArray] = MappingProxyType({}),
 ) -> Attribution:
     """
     Hold the claims against the holdings, scrape by scrape.
@@ -76,6 +78,8 @@ def attribute(
         holdings: the truth.
         guard_seconds: around the start and the end of a holding neither claim nor silence counts; how long the labels
             take to follow is `label_delays`.
+        named_and_not: by device, the times at which it was shown with a pod's name and once more without any: a wrong
+            name is of a device that is shown twice then, though nobody else is named.
 
     """
     held: dict[str, list[Holding]] = defaultdict(list)
@@ -85,7 +89,8 @@ def attribute(
     counts = _Counts()
     for (uuid, pod), times in claims.items():
         mine = [each for each in held.get(uuid, []) if each.pod == pod]
-        _count_claims(counts, times, mine, crowds[uuid].is_crowded(times), guard_seconds)
+        is_twice = crowds[uuid].is_crowded(times) | np.isin(times, named_and_not.get(uuid, np.empty(0)))
+        _count_claims(counts, times, mine, is_twice, guard_seconds)
     pods_right = 0
     for holding in holdings:
         due = _inside(scrapes.get(holding.uuid, np.empty(0)), holding, -guard_seconds)

@@ -74,6 +74,21 @@ class Device:
     probed: dict[str, Signal] = field(default_factory=dict)
     pieces: dict[str, list[tuple[str, Signal]]] = field(default_factory=lambda: defaultdict(list))
 
+    @property
+    def named_and_not_times(self) -> FloatArray:
+        """When a quantity was stored twice at one time, with the name of a pod and without any."""
+        found = [np.empty(0)]
+        for pieces in self.pieces.values():
+            times = {
+                is_named: np.concatenate(
+                    [np.empty(0), *(signal.times_seconds for pod, signal in pieces if bool(pod) is is_named)]
+                )
+                for is_named in (True, False)
+            }
+            found.append(np.intersect1d(times[True], times[False]))
+        together: FloatArray = np.unique(np.concatenate(found))
+        return together
+
     def scraped(self, name: str) -> Signal | None:
         """What Prometheus holds of a quantity, its pieces joined; None where it holds nothing."""
         found = [signal for _, signal in self.pieces.get(name, [])]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from bench.analysis.fidelity import transport
 from bench.analysis.fidelity.agreement import nearest
-from bench.analysis.fidelity.attribution import Holding, Key, attribute, conservation_ratio, label_delays
+from bench.analysis.fidelity.attribution import Attribution, Holding, attribute, conservation_ratio, label_delays
 from bench.analysis.fidelity.devices import BUSY, Device, claims_of
 from bench.analysis.fidelity.told import absent, told, told_of
 from bench.model.measurement import FloatArray, Reading
@@ -36,12 +36,18 @@ def of_naming(
     guard = 2.0 * scrape_seconds + START_SECONDS
     claims = claims_of(devices)
     scrapes = {device.uuid: device.scrape_times for device in devices}
-    found = attribute(claims, scrapes, holdings, guard_seconds=guard)
+    both = {device.uuid: device.named_and_not_times for device in devices}
+    found = attribute(claims, scrapes, holdings, guard_seconds=guard, named_and_not=both)
     yield told("attribution_precision_ratio", (found.precision_ratio,))
     yield told("attribution_recall_ratio", (found.recall_ratio,))
     right = found.pods_right
     yield told("pods_named_right_ratio", (right.low, right.estimate, right.high))
-    yield from _by_device(claims, scrapes, holdings, guard)
+    for uuid in sorted({each.uuid for each in holdings} | {uuid for uuid, _ in claims}):
+        # a device's labels have no part in another's errors, so each is judged by itself
+        mine = {key: times for key, times in claims.items() if key[0] == uuid}
+        held = [each for each in holdings if each.uuid == uuid]
+        alone = attribute(mine, scrapes, held, guard_seconds=guard, named_and_not=both)
+        yield from _of_device(uuid, alone, is_ours=bool(held))
     yield from _matrix(devices, holdings)
     delays = label_delays(claims, holdings)
     if delays.appear_seconds:
@@ -53,21 +59,13 @@ def of_naming(
     yield from _hand_overs(devices, holdings, grids, guard)
 
 
-def _by_device(
-    claims: Mapping[Key, FloatArray], scrapes: Mapping[str, FloatArray], holdings: Sequence[Holding], guard: float
-) -> Iterator[Reading]:
-    """A device's labels have no part in another's errors, so each is judged by itself."""
-    for uuid in sorted({each.uuid for each in holdings} | {uuid for uuid, _ in claims}):
-        mine = {key: times for key, times in claims.items() if key[0] == uuid}
-        held = [each for each in holdings if each.uuid == uuid]
-        found = attribute(mine, scrapes, held, guard_seconds=guard)
-        # nobody of ours held it: others' pods are not known, and their labels are no error
-        is_ours = bool(held)
-        yield told("missing_labels_total", (found.missing_total,), uuid)
-        yield told("sharers_unnamed_total", (found.unnamed_total,), uuid)
-        yield told("wrong_pods_total", (found.wrong_total if is_ours else 0,), uuid)
-        yield told("ghosts_total", (found.ghost_total,), uuid)
-        yield told("duplicates_total", (found.duplicate_total if is_ours else 0,), uuid)
+def _of_device(uuid: str, found: Attribution, *, is_ours: bool) -> Iterator[Reading]:
+    """Where nobody of ours held it, others' pods are not known, and their labels are no error."""
+    yield told("missing_labels_total", (found.missing_total,), uuid)
+    yield told("sharers_unnamed_total", (found.unnamed_total,), uuid)
+    yield told("wrong_pods_total", (found.wrong_total if is_ours else 0,), uuid)
+    yield told("ghosts_total", (found.ghost_total,), uuid)
+    yield told("duplicates_total", (found.duplicate_total if is_ours else 0,), uuid)
 
 
 def _matrix(devices: Iterable[Device], holdings: Sequence[Holding]) -> Iterator[Reading]:

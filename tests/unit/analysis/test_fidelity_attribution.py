@@ -56,6 +56,17 @@ def test_a_pod_that_never_had_the_device_is_wrong():
     assert found.missing_total + found.ghost_total + found.duplicate_total == 0
 
 
+def test_a_wrong_name_beside_the_device_without_any_is_of_a_device_that_is_shown_twice():
+    claims = sound()
+    claims["GPU-1", "ns/d"] = SCRAPES[-2:]  # after the end of the pod that held it
+    shown = {"GPU-1": SCRAPES[-2:]}
+
+    found = attribute(claims, {"GPU-1": SCRAPES}, HOLDINGS, guard_seconds=GUARD, named_and_not=shown)
+
+    assert (found.wrong_total, found.duplicate_total) == (0, 2)
+    assert judged(claims).wrong_total == 2
+
+
 def test_a_pod_that_ended_and_is_still_named_is_a_ghost():
     claims = sound()
     claims["GPU-0", "ns/b"] = SCRAPES[SCRAPES >= 350]
