@@ -11,8 +11,6 @@ from bench.evidence.reader import StoredRun, load_run
 from bench.model.measurement import Measurement
 from bench.registry import discover
 from tests.scenarios.autoscaling_faults import MORE, WRONG
-from tests.scenarios.fidelity_proof import GHOST, PLANTINGS, Planting
-from tests.scenarios.fidelity_proof import MORE as MORE_OF_METRICS
 from tests.scenarios.leaks import LEAKS, SEED_CHECK
 
 ROOT: Final = Path(__file__).parents[2]
@@ -135,33 +133,6 @@ def _of_autoscaling(told: Mapping[str, Any]) -> Proof:
     )
 
 
-def _of_metrics(told: Mapping[str, Any]) -> Proof:
-    runs = [(PLANTINGS, told["faults"]["found"])]
-    if "more" in told:
-        runs.append((MORE_OF_METRICS, told["more"]))
-    planted = [
-        (frozenset({each.measurement}), frozenset({each.measurement} if _is_blamed(found, each) else ()))
-        for plantings, found in runs
-        for each in plantings
-    ]
-    ghost = frozenset({GHOST})
-    slow = frozenset({"collect_interval_measured_to_configured_ratio"})
-    return Proof(
-        scenario="accelerator-metrics",
-        planted=(*planted, (ghost, ghost & told["faults"]["found"].keys()), (slow, frozenset(told["faults"]["slow"]))),
-        sound=tuple(
-            frozenset(run["failed"])
-            for name, piece in told.items()
-            if name.startswith("sound-")
-            for run in piece["runs"]
-        ),
-    )
-
-
-def _is_blamed(found: Mapping[str, list[list[str]]], planting: Planting) -> bool:
-    return [f"device {planting.place}", planting.quantity] in found.get(planting.measurement, [])
-
-
 def _of_isolation(told: Mapping[str, Any]) -> Proof:
     def meant(name: str) -> frozenset[str]:
         return frozenset({LEAKS[name].found_by[0] if name in LEAKS else SEED_CHECK})
@@ -179,7 +150,6 @@ def _of_isolation(told: Mapping[str, Any]) -> Proof:
 
 PROOFS: Final[Mapping[str, Callable[[Mapping[str, Any]], Proof]]] = {
     "bench-autoscaling": _of_autoscaling,
-    "bench-fidelity": _of_metrics,
     "bench-isolation": _of_isolation,
 }
 """By the folder of their results."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from tests.lab.running import ROOT, running_lab, unique_name
 from tests.scenarios.fidelity_proof import (
+    DUPLICATED,
     GHOST,
     LAB,
     MORE,
@@ -27,8 +28,9 @@ from tests.scenarios.fidelity_proof import (
     blamed,
     record,
     record_faults,
-    record_more,
+    record_one,
     record_slow,
+    record_twice,
     verdicts,
 )
 from tests.scenarios.proof_table import Row, keep
@@ -109,14 +111,14 @@ def measure_faults(_piece: str) -> Any:
     """Which checks fail by which device and quantity, with all faults planted; and with a slow exporter."""
     with running_lab(unique_name("fidelity"), *LAB, "--exporter-interval", "1", "--scrape-interval", "1") as lab:
         found = _found(record_faults(lab))
-        slow = record_slow(lab).judged()
-    return {"found": found, "slow": sorted(verdicts(slow, "fail"))}
+        twice, slow = record_twice(lab).judged(), record_slow(lab).judged()
+    return {"found": found, "twice": sorted(verdicts(twice, "fail")), "slow": sorted(verdicts(slow, "fail"))}
 
 
 def measure_more(_piece: str) -> Any:
-    """Of the faults that may show in more than one way, which checks fail, and by which device and quantity."""
+    """Of each fault that may show in more than one way, which checks fail, and by which device and quantity."""
     with running_lab(unique_name("fidelity"), *LAB, "--exporter-interval", "1", "--scrape-interval", "1") as lab:
-        return _found(record_more(lab))
+        return [_found(record_one(lab, each)) for each in MORE]
 
 
 def _found(recording: Recording) -> dict[str, list[tuple[str, str]]]:
@@ -189,18 +191,17 @@ def _fault_rows(faults: Mapping[str, Any]) -> Iterator[Row]:
     meant = {each.measurement for each in PLANTINGS} | {GHOST}
     others = sorted(set(found) - meant)
     yield "no other check fails", _listed(others), not others
+    is_alone = faults["twice"] == [DUPLICATED.measurement]
+    yield f"{DUPLICATED.fault} alone", f"found by {_listed(faults['twice'])}", is_alone
     yield "exporter-slow", f"found by {_listed(faults['slow'])}", faults["slow"] == [SLOW]
 
 
-def _more_rows(more: Mapping[str, Any]) -> Iterator[Row]:
-    found = {check: [tuple(each) for each in blames] for check, blames in more.items()}
-    for each in MORE:
-        here = (f"device {each.place}", each.quantity)
-        by = [check for check, blames in found.items() if any(device == here[0] for device, _ in blames)]
+def _more_rows(more: Sequence[Mapping[str, Sequence[Sequence[str]]]]) -> Iterator[Row]:
+    for each, found in zip(MORE, more, strict=True):
         wrong = ", ".join(f"{key} {value}" for key, value in each.arguments.items() if value)
-        yield f"{each.fault} at {here[0]}: {wrong}", f"found by {_listed(by)}", here in found.get(each.measurement, [])
-    others = sorted({name for blames in found.values() for name, _ in blames if not name.startswith("device ")})
-    yield "devices without a fault are blamed of nothing beside these", _listed(others), not others
+        here = [f"device {each.place}", each.quantity]
+        is_found = here in [list(blame) for blame in found.get(each.measurement, [])]
+        yield f"{each.fault} alone: {wrong}", f"found by {_listed(list(found))}", is_found
 
 
 def _is_of(check: str, quantity: str) -> bool:

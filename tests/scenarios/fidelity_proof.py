@@ -102,9 +102,10 @@ def _plantings() -> Iterator[Planting]:
     )
     yield Planting(fault="wrong-pod", place=4, measurement="wrong_pods_total", arguments={})
     yield Planting(fault="missing-pod-label", place=5, measurement="missing_labels_total", arguments={})
-    yield Planting(fault="duplicated-series", place=0, measurement="duplicates_total", arguments={})
 
 
+DUPLICATED: Final = Planting(fault="duplicated-series", place=0, measurement="duplicates_total", arguments={})
+"""Alone: who else is named at a device is what faults of names are about."""
 PLANTINGS: Final = tuple(_plantings())
 """Together in one run: no two of them are of one quantity of one device."""
 MORE: Final = (
@@ -117,39 +118,39 @@ MORE: Final = (
     ),
     Planting(
         fault="wrong-unit",
-        place=1,
+        place=0,
         measurement="memory_imbalance_bytes",
         arguments={"field": MEMORY_FREE, "factor": "1.1"},
     ),
     Planting(
         fault="wrong-unit",
-        place=2,
+        place=0,
         measurement="energy_to_power_ratio",
         quantity="gpu_energy_joules",
         arguments={"field": ENERGY, "factor": "1.3"},
     ),
     Planting(
         fault="wrong-unit",
-        place=3,
+        place=0,
         measurement="engine_unexplained_ratio",
         quantity="gpu_engine_active_ratio",
         arguments={"field": ENGINE, "factor": "0.5"},
     ),
     Planting(
         fault="wrong-unit",
-        place=4,
+        place=0,
         measurement="out_of_range_total",
         quantity="gpu_busy_time_ratio",
         arguments={"field": BUSY, "factor": "3"},
     ),
     Planting(
         fault="delayed-series",
-        place=5,
+        place=0,
         measurement="sample_age_excess_seconds",
         arguments={"field": "", "seconds": "6"},
     ),
 )
-"""In a run of their own: one of them may show in other checks of its device too."""
+"""Each in a run of its own: one of them may show in other checks of its device too."""
 GHOST: Final = "ghosts_total"
 """What finds the fault of the kubelet, which has no device."""
 
@@ -221,24 +222,28 @@ def record_faults(lab: RunningLab) -> Recording:
         clear(lab.name)
 
 
-def record_more(lab: RunningLab) -> Recording:
-    """The faults that may show in more than one way, each on a device of its own."""
+def record_one(lab: RunningLab, planting: Planting, *, devices: int = 2) -> Recording:
+    """One fault of one device, beside devices without any."""
 
-    def plant_all(devices: Sequence[str]) -> None:
-        for each in MORE:
-            plant(lab.name, each.fault, {"device": devices[each.place], **each.arguments})
+    def plant_it(devices: Sequence[str]) -> None:
+        plant(lab.name, planting.fault, {"device": devices[planting.place], **planting.arguments})
 
     try:
-        return record(lab, "fidelity-more", when_busy=plant_all, devices=6)
+        return record(lab, "fidelity-one", when_busy=plant_it, devices=devices)
     finally:
         clear(lab.name)
+
+
+def record_twice(lab: RunningLab) -> Recording:
+    """A device that is shown a second time with a pod that holds another one: each node has several."""
+    return record_one(lab, DUPLICATED, devices=6)
 
 
 def record_slow(lab: RunningLab) -> Recording:
     """An exporter that collects six times less often than it says."""
     plant(lab.name, "exporter-slow", {"factor": "6"})
     try:
-        return record(lab, "fidelity-slow", devices=2, dwell_seconds=8.0, duration_seconds=16)
+        return record(lab, "fidelity-slow", devices=2, dwell_seconds=8.0, duration_seconds=30)
     finally:
         clear(lab.name)
 

@@ -1,7 +1,7 @@
 """
 The scenario `accelerator-metrics` passes on a sound lab, and names each planted fault by the check meant for it.
 
-Three recordings, on two labs at once: faults that could be each other's finding are not in one.
+Recordings on two labs at once: faults that could be each other's finding are not in one.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ import pytest
 from bench.lab.faults.planting import planted
 from tests.lab.running import RunningLab, running_lab, unique_name
 from tests.scenarios.fidelity_proof import (
+    DUPLICATED,
     GHOST,
     LAB,
     PLANTINGS,
@@ -21,6 +22,7 @@ from tests.scenarios.fidelity_proof import (
     record,
     record_faults,
     record_slow,
+    record_twice,
     verdicts,
 )
 
@@ -30,20 +32,21 @@ pytestmark = [pytest.mark.lab, pytest.mark.measures]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recordings:
-    """One of a sound lab, one with all faults of devices, one with an exporter that collects too seldom."""
+    """Of a sound lab, with all faults of devices, with one shown twice, with an exporter that collects too seldom."""
 
     sound: Recording
     faults: Recording
+    twice: Recording
     slow: Recording
 
 
 @pytest.fixture(scope="module")
 def recordings() -> Recordings:
     with ThreadPoolExecutor(max_workers=2) as labs:
-        one = labs.submit(_on_a_lab, "faults", record_faults)
+        one = labs.submit(_on_a_lab, "faults", record_faults, record_twice)
         other = labs.submit(_on_a_lab, "sound", lambda lab: record(lab, "fidelity-sound"), record_slow)
-    (faults,), (sound, slow) = one.result(), other.result()
-    return Recordings(sound=sound, faults=faults, slow=slow)
+    (faults, twice), (sound, slow) = one.result(), other.result()
+    return Recordings(sound=sound, faults=faults, twice=twice, slow=slow)
 
 
 def _on_a_lab(name: str, *recorders: Callable[[RunningLab], Recording]) -> list[Recording]:
@@ -82,6 +85,13 @@ def test_each_fault_is_named_by_the_check_meant_for_it_and_no_other(recordings: 
     assert verdicts(judgement, "fail") == {each.measurement for each in PLANTINGS} | {GHOST}
     for each in PLANTINGS:
         assert blamed(judgement, each.measurement) == {(devices[each.place], each.quantity)}, each.fault
+
+
+def test_a_device_that_is_shown_twice_is_named_and_nothing_else_is(recordings: Recordings) -> None:
+    judgement = recordings.twice.judged()
+
+    assert verdicts(judgement, "fail") == {DUPLICATED.measurement}
+    assert blamed(judgement, DUPLICATED.measurement) == {(recordings.twice.devices[DUPLICATED.place], "")}
 
 
 def test_an_exporter_that_collects_too_seldom_is_named_by_its_interval(recordings: Recordings) -> None:
