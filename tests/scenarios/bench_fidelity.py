@@ -18,7 +18,6 @@ import numpy as np
 
 from tests.lab.running import ROOT, running_lab, unique_name
 from tests.scenarios.fidelity_proof import (
-    DUPLICATED,
     GHOST,
     LAB,
     MORE,
@@ -30,7 +29,6 @@ from tests.scenarios.fidelity_proof import (
     record_faults,
     record_one,
     record_slow,
-    record_twice,
     verdicts,
 )
 from tests.scenarios.proof_table import Row, keep
@@ -111,8 +109,8 @@ def measure_faults(_piece: str) -> Any:
     """Which checks fail by which device and quantity, with all faults planted; and with a slow exporter."""
     with running_lab(unique_name("fidelity"), *LAB, "--exporter-interval", "1", "--scrape-interval", "1") as lab:
         found = _found(record_faults(lab))
-        twice, slow = record_twice(lab).judged(), record_slow(lab).judged()
-    return {"found": found, "twice": sorted(verdicts(twice, "fail")), "slow": sorted(verdicts(slow, "fail"))}
+        slow = record_slow(lab).judged()
+    return {"found": found, "slow": sorted(verdicts(slow, "fail"))}
 
 
 def measure_more(_piece: str) -> Any:
@@ -191,8 +189,6 @@ def _fault_rows(faults: Mapping[str, Any]) -> Iterator[Row]:
     meant = {each.measurement for each in PLANTINGS} | {GHOST}
     others = sorted(set(found) - meant)
     yield "no other check fails", _listed(others), not others
-    is_alone = faults["twice"] == [DUPLICATED.measurement]
-    yield f"{DUPLICATED.fault} alone", f"found by {_listed(faults['twice'])}", is_alone
     yield "exporter-slow", f"found by {_listed(faults['slow'])}", faults["slow"] == [SLOW]
 
 
@@ -201,7 +197,7 @@ def _more_rows(more: Sequence[Mapping[str, Sequence[Sequence[str]]]]) -> Iterato
         wrong = ", ".join(f"{key} {value}" for key, value in each.arguments.items() if value)
         here = [f"device {each.place}", each.quantity]
         is_found = here in [list(blame) for blame in found.get(each.measurement, [])]
-        yield f"{each.fault} alone: {wrong}", f"found by {_listed(list(found))}", is_found
+        yield f"{each.fault} alone: {wrong or 'beside nobody else'}", f"found by {_listed(list(found))}", is_found
 
 
 def _is_of(check: str, quantity: str) -> bool:

@@ -13,7 +13,6 @@ import pytest
 from bench.lab.faults.planting import planted
 from tests.lab.running import RunningLab, running_lab, unique_name
 from tests.scenarios.fidelity_proof import (
-    DUPLICATED,
     GHOST,
     LAB,
     PLANTINGS,
@@ -22,7 +21,6 @@ from tests.scenarios.fidelity_proof import (
     record,
     record_faults,
     record_slow,
-    record_twice,
     verdicts,
 )
 
@@ -32,21 +30,20 @@ pytestmark = [pytest.mark.lab, pytest.mark.measures]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recordings:
-    """Of a sound lab, with all faults of devices, with one shown twice, with an exporter that collects too seldom."""
+    """Of a sound lab, with all faults of devices, with an exporter that collects too seldom."""
 
     sound: Recording
     faults: Recording
-    twice: Recording
     slow: Recording
 
 
 @pytest.fixture(scope="module")
 def recordings() -> Recordings:
     with ThreadPoolExecutor(max_workers=2) as labs:
-        one = labs.submit(_on_a_lab, "faults", record_faults, record_twice)
+        one = labs.submit(_on_a_lab, "faults", record_faults)
         other = labs.submit(_on_a_lab, "sound", lambda lab: record(lab, "fidelity-sound"), record_slow)
-    (faults, twice), (sound, slow) = one.result(), other.result()
-    return Recordings(sound=sound, faults=faults, twice=twice, slow=slow)
+    (faults,), (sound, slow) = one.result(), other.result()
+    return Recordings(sound=sound, faults=faults, slow=slow)
 
 
 def _on_a_lab(name: str, *recorders: Callable[[RunningLab], Recording]) -> list[Recording]:
@@ -85,13 +82,6 @@ def test_each_fault_is_named_by_the_check_meant_for_it_and_no_other(recordings: 
     assert verdicts(judgement, "fail") == {each.measurement for each in PLANTINGS} | {GHOST}
     for each in PLANTINGS:
         assert blamed(judgement, each.measurement) == {(devices[each.place], each.quantity)}, each.fault
-
-
-def test_a_device_that_is_shown_twice_is_named_and_nothing_else_is(recordings: Recordings) -> None:
-    judgement = recordings.twice.judged()
-
-    assert verdicts(judgement, "fail") == {DUPLICATED.measurement}
-    assert blamed(judgement, DUPLICATED.measurement) == {(recordings.twice.devices[DUPLICATED.place], "")}
 
 
 def test_an_exporter_that_collects_too_seldom_is_named_by_its_interval(recordings: Recordings) -> None:

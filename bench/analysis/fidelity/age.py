@@ -19,17 +19,20 @@ from bench.model.measurement import FloatArray
 
 # NVML renews the energy counter about every 100 ms; nothing finer can be told.
 RESOLUTION_SECONDS = 0.1
+EARLY_SECONDS = 0.5
+"""A value cannot be shown before the device has counted to it; clocks and renewals explain so much."""
 _HALF_A_STEP_JOULES = 0.0005
 
 
 def sample_ages(probe: Signal, scraped: Signal, period_seconds: float | None = None) -> FloatArray:
     """
-    Age of each scraped energy value in seconds; NaN where it lies outside what the probe saw.
+    Age of each scraped energy value in seconds; NaN where it lies outside what the probe saw by then.
 
     The counter came to the value between two looks of the probe, and left it between two later ones: the exporter read
     it between these, and the middle is taken. Where the exporter's period is known, its other passes tell more.
     """
     sampled, halves = _between_looks(probe, scraped)
+    sampled = np.where(sampled > scraped.times_seconds + EARLY_SECONDS, np.nan, sampled)
     known = np.flatnonzero(np.isfinite(sampled))
     if period_seconds is not None and known.size:
         is_new = np.concatenate([[True], np.diff(scraped.values[known]) != 0])
@@ -88,16 +91,12 @@ class CollectInterval:
         return (self.at_least_seconds + self.at_most_seconds) / 2.0
 
 
-def collect_interval(ages: FloatArray, scraped: Signal, *, offset_seconds: float = 0.0) -> CollectInterval | None:
-    """
-    The collect interval as the scrapes show it; None where fewer than three samples have an age.
-
-    `offset_seconds` is what the scraper's clock is ahead of the probe's.
-    """
+def collect_interval(ages: FloatArray, scraped: Signal) -> CollectInterval | None:
+    """The collect interval as the scrapes show it; None where fewer than three samples have an age."""
     known = np.isfinite(ages)
     if int(known.sum()) < 3:
         return None
-    ages = ages[known] - offset_seconds
+    ages = ages[known]
     times = scraped.times_seconds[known]
     readings = times - ages
     fresh = np.concatenate([[True], np.diff(readings) > RESOLUTION_SECONDS])

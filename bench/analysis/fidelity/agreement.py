@@ -75,20 +75,13 @@ def nearest(truth: Signal, times_seconds: FloatArray) -> FloatArray:
     return np.where(inside, found, np.nan)
 
 
-def interval_means(truth: Signal, ends_seconds: FloatArray, *, length_seconds: float) -> FloatArray:
-    """
-    The device's mean over the interval before each time, for fields that are averages (engine activity, power).
-
-    NaN where the interval is not inside what the probe saw.
-    """
+def cumulated(truth: Signal, times_seconds: FloatArray) -> FloatArray:
+    """The area under the device's curve up to each time, from the first look; NaN outside what the probe saw."""
     if truth.times_seconds.size < 2:
-        return np.full(ends_seconds.shape, np.nan)
+        return np.full(times_seconds.shape, np.nan)
     areas = np.concatenate([[0.0], np.cumsum(truth.values[:-1] * np.diff(truth.times_seconds))])
-    starts = ends_seconds - length_seconds
-    upper = np.interp(ends_seconds, truth.times_seconds, areas, left=np.nan, right=np.nan)
-    lower = np.interp(starts, truth.times_seconds, areas, left=np.nan, right=np.nan)
-    means: FloatArray = (upper - lower) / length_seconds
-    return means
+    found: FloatArray = np.interp(times_seconds, truth.times_seconds, areas, left=np.nan, right=np.nan)
+    return found
 
 
 # What two programs that mean the same may differ by: nothing, thousand, mebi, hundred, and kibi, either way.

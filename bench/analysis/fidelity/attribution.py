@@ -2,11 +2,10 @@
 Whose device it was: what the labels claim against what the pods saw inside.
 
 An error is told by its kind, since each has another cure: missing (nobody named), unnamed (of several that share the
-device another one is named), wrong (a pod that never had it), ghost (a pod that had it and ended), duplicate (one
-holder, several named).
+device another one is named), wrong (a pod that never had it, in the place of one that has), ghost (a pod that had it
+and ended), duplicate (the device is shown once more, beside those that hold it).
 """
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -18,6 +17,7 @@ from bench.analysis.intervals import Interval, median_interval, wilson_interval
 from bench.model.measurement import FloatArray
 
 BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 Key = tuple[str, str]
 """Device uuid and ``namespace/pod``."""
 
@@ -30,6 +30,14 @@ class Holding:
     pod: str
     start_seconds: float
     end_seconds: float
+
+    def surely_at(self, times: FloatArray, guard_seconds: float) -> BoolArray:
+        """Whether it holds the device at each time, though start and end are known to the guard only."""
+        return (times >= self.start_seconds + guard_seconds) & (times <= self.end_seconds - guard_seconds)
+
+    def perhaps_at(self, times: FloatArray, guard_seconds: float) -> BoolArray:
+        """Whether it may."""
+        return (times >= self.start_seconds - guard_seconds) & (times <= self.end_seconds + guard_seconds)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,76 +85,75 @@ def attribute(
         scrapes: by device, the times at which any sample of it was stored.
         holdings: the truth.
         guard_seconds: around the start and the end of a holding neither claim nor silence counts; how long the labels
-            take to follow is `label_delays`.
-        named_and_not: by device, the times at which it was shown with a pod's name and once more without any: a wrong
-            name is of a device that is shown twice then, though nobody else is named.
+            take to follow is `label_delays`. Before its start too a claim of the pod does not count, unless another
+            one surely holds the device: a device is given to a pod before its images are there.
+        named_and_not: by device, the times at which it was shown with a pod's name and once more without any.
 
     """
-    held: dict[str, list[Holding]] = defaultdict(list)
-    for holding in holdings:
-        held[holding.uuid].append(holding)
-    crowds = {uuid: _Crowd.of(uuid, claims, held.get(uuid, []), guard_seconds) for uuid in {key[0] for key in claims}}
-    counts = _Counts()
-    for (uuid, pod), times in claims.items():
-        mine = [each for each in held.get(uuid, []) if each.pod == pod]
-        is_twice = crowds[uuid].is_crowded(times) | np.isin(times, named_and_not.get(uuid, np.empty(0)))
-        _count_claims(counts, times, mine, is_twice, guard_seconds)
-    pods_right = 0
-    for holding in holdings:
-        due = _inside(scrapes.get(holding.uuid, np.empty(0)), holding, -guard_seconds)
-        unnamed = due[~np.isin(due, claims.get((holding.uuid, holding.pod), np.empty(0)))]
-        crowd = crowds.get(holding.uuid)
-        counts.due += int(due.size)
-        nobody, another = crowd.silences(unnamed) if crowd else (int(unnamed.size), 0)
-        counts.missing += nobody
-        counts.unnamed += another
-        pods_right += bool(due.size and not unnamed.size)
+    counts, nothing = _Counts(), np.empty(0)
+    for uuid in {each.uuid for each in holdings} | {uuid for uuid, _ in claims} | set(named_and_not):
+        named = {pod: times for (device, pod), times in claims.items() if device == uuid}
+        held = [each for each in holdings if each.uuid == uuid]
+        crowd = _Crowd.of(named, held, guard_seconds)
+        _count_named(counts, named, held, crowd, named_and_not.get(uuid, nothing))
+        _count_due(counts, named, held, crowd, scrapes.get(uuid, nothing))
     return Attribution(
         right_total=counts.right,
-        claimed_total=counts.right + counts.wrong + counts.ghost + counts.duplicate,
+        claimed_total=counts.claimed,
         due_total=counts.due,
         missing_total=counts.missing,
         unnamed_total=counts.unnamed,
         wrong_total=counts.wrong,
         ghost_total=counts.ghost,
         duplicate_total=counts.duplicate,
-        pods_right=wilson_interval(pods_right, len(holdings)),
+        pods_right=wilson_interval(counts.pods_right, len(holdings)),
     )
 
 
 @dataclass(slots=True)
 class _Counts:
     right: int = 0
+    claimed: int = 0
     wrong: int = 0
     ghost: int = 0
     missing: int = 0
     unnamed: int = 0
     due: int = 0
     duplicate: int = 0
+    pods_right: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Crowd:
-    """How many pods are named at each time that any is, and how many hold the device then."""
+    """At each time at which any pod is named: how many are, how many of these have or had it, how many have it now."""
 
+    guard_seconds: float
     times: FloatArray
-    named: npt.NDArray[np.int64]
-    holders: npt.NDArray[np.int64]
+    named: IntArray
+    named_owners: IntArray
+    sure_holders: IntArray
 
     @classmethod
-    def of(cls, uuid: str, claims: Mapping[Key, FloatArray], held: Sequence[Holding], guard: float) -> "_Crowd":
-        every = np.concatenate([times for key, times in claims.items() if key[0] == uuid])
-        times, named = np.unique(every, return_counts=True)
-        holders = np.zeros(times.shape, dtype=np.int64)
+    def of(cls, named: Mapping[str, FloatArray], held: Sequence[Holding], guard: float) -> "_Crowd":
+        times, counts = np.unique(np.concatenate([np.empty(0), *named.values()]), return_counts=True)
+        sure, named_owners = (np.zeros(times.shape, dtype=np.int64) for _ in range(2))
         for each in held:
-            holders += (times >= each.start_seconds - guard) & (times <= each.end_seconds + guard)
-        return cls(times=times, named=named, holders=np.maximum(1, holders))
+            sure += each.surely_at(times, guard)
+        for pod, claimed in named.items():
+            begins = min((each.start_seconds for each in held if each.pod == pod), default=np.inf)
+            named_owners += (times >= begins - guard) & np.isin(times, claimed)
+        return cls(guard_seconds=guard, times=times, named=counts, named_owners=named_owners, sure_holders=sure)
 
-    def is_crowded(self, times: FloatArray) -> BoolArray:
-        """Whether more pods are named than hold it."""
+    def is_beside_owners(self, times: FloatArray) -> BoolArray:
+        """Whether as many are named as hold it, one at least: a pod that ended is an owner too, and named late."""
         places = np.searchsorted(self.times, times)
-        crowded: BoolArray = (self.named > self.holders)[places]
-        return crowded
+        is_beside: BoolArray = (self.named_owners >= np.maximum(1, self.sure_holders))[places]
+        return is_beside
+
+    def is_held(self, times: FloatArray) -> BoolArray:
+        """Whether anybody surely holds it."""
+        is_held: BoolArray = (self.sure_holders > 0)[np.searchsorted(self.times, times)]
+        return is_held
 
     def silences(self, times: FloatArray) -> tuple[int, int]:
         """Of times at which a holder is not named: at how many nobody is, and at how many fewer than hold it."""
@@ -154,26 +161,58 @@ class _Crowd:
             return int(times.size), 0
         places = np.clip(np.searchsorted(self.times, times), 0, self.times.size - 1)
         is_named = self.times[places] == times
-        return int((~is_named).sum()), int((is_named & (self.named < self.holders)[places]).sum())
+        return int((~is_named).sum()), int((is_named & (self.named < self.sure_holders)[places]).sum())
 
 
-def _inside(times: FloatArray, holding: Holding, margin: float) -> FloatArray:
-    return times[(times >= holding.start_seconds - margin) & (times <= holding.end_seconds + margin)]
-
-
-def _count_claims(
-    counts: _Counts, times: FloatArray, mine: Sequence[Holding], crowded: BoolArray, guard: float
+def _count_named(
+    counts: _Counts,
+    named: Mapping[str, FloatArray],
+    held: Sequence[Holding],
+    crowd: _Crowd,
+    named_and_not: FloatArray,
 ) -> None:
-    right, blurred, after = (np.zeros(times.shape, dtype=bool) for _ in range(3))
+    """Of one device, what was claimed of it."""
+    strangers = [np.empty(0)]
+    for pod, times in named.items():
+        strange = _count_own(counts, times, [each for each in held if each.pod == pod], crowd)
+        is_beside = crowd.is_beside_owners(strange) | np.isin(strange, named_and_not)
+        counts.duplicate += int(is_beside.sum())
+        counts.wrong += int((~is_beside).sum())
+        counts.claimed += int(strange.size)
+        strangers.append(strange)
+    # shown once more without any name; beside a stranger's it is counted already
+    counts.duplicate += int((~np.isin(named_and_not, np.concatenate(strangers))).sum())
+
+
+def _count_own(counts: _Counts, times: FloatArray, mine: Sequence[Holding], crowd: _Crowd) -> FloatArray:
+    """Count the claims of a pod that had the device; returns the times of those that are a stranger's."""
+    guard = crowd.guard_seconds
+    right, blurred, after, before = (np.zeros(times.shape, dtype=bool) for _ in range(4))
     for each in mine:
-        right |= (times >= each.start_seconds + guard) & (times <= each.end_seconds - guard)
-        blurred |= (times >= each.start_seconds - guard) & (times <= each.end_seconds + guard)
+        right |= each.surely_at(times, guard)
+        blurred |= each.perhaps_at(times, guard)
         after |= times > each.end_seconds + guard
-    never = ~after & ~blurred
+        before |= times < each.start_seconds - guard
+    is_ghost = after & ~blurred
+    is_early = before & ~after & ~blurred & ~crowd.is_held(times)
     counts.right += int(right.sum())
-    counts.ghost += int((after & ~blurred).sum())
-    counts.duplicate += int((never & crowded).sum())
-    counts.wrong += int((never & ~crowded).sum())
+    counts.ghost += int(is_ghost.sum())
+    counts.claimed += int(right.sum()) + int(is_ghost.sum())
+    return times[~blurred & ~is_ghost & ~is_early]
+
+
+def _count_due(
+    counts: _Counts, named: Mapping[str, FloatArray], held: Sequence[Holding], crowd: _Crowd, scrapes: FloatArray
+) -> None:
+    """Of one device, what was to be claimed of it."""
+    for holding in held:
+        due = scrapes[holding.surely_at(scrapes, crowd.guard_seconds)]
+        unnamed = due[~np.isin(due, named.get(holding.pod, np.empty(0)))]
+        nobody, another = crowd.silences(unnamed)
+        counts.due += int(due.size)
+        counts.missing += nobody
+        counts.unnamed += another
+        counts.pods_right += bool(due.size and not unnamed.size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

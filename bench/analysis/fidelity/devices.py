@@ -34,6 +34,8 @@ ASKED_DUTY, ASKED_OCCUPANCY = "asked_duty_ratio", "asked_occupancy_ratio"
 
 _CLOCK_BOUND_SECONDS = 0.25
 _UUID_LABELS = ("uuid", "UUID", "gpu_uuid")
+_INSTANCE_LABEL = "GPU_I_ID"
+"""Of a MIG instance, which is shown beside its device and under the uuid of it."""
 _POD_LABELS = (("exported_namespace", "exported_pod"), ("namespace", "pod"), ("pod_namespace", "pod_name"))
 
 
@@ -112,7 +114,7 @@ def by_device(readings: Sequence[Reading], shifts: Mapping[str, Shift] = {}) -> 
     devices: dict[str, Device] = {}
     for reading in readings:
         uuid = find_uuid(reading.labels)
-        if not uuid or not isinstance(reading, Measurement):
+        if not uuid or not isinstance(reading, Measurement) or reading.labels.get(_INSTANCE_LABEL):
             continue
         if reading.source is Source.NVML:
             _add_probed(devices.setdefault(uuid, Device(uuid=uuid)), reading, shifts)

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.analysis.fidelity.age import RESOLUTION_SECONDS, CollectInterval, collect_interval, sample_ages
 from bench.analysis.fidelity.devices import ENERGY, Device, find_uuid
-from bench.analysis.fidelity.screening import Screened, clean, screen_energy
+from bench.analysis.fidelity.screening import Screened, clean, is_after_a_fall, late_from_a_fall, screen_energy
 from bench.analysis.signals import Signal
 from bench.model.measurement import FloatArray, Measurement, Reading, Source
 
@@ -44,32 +44,32 @@ class Passes:
         return Signal(times_seconds=times, values=ages[places])
 
 
-def find_passes(devices: Sequence[Device], readings: Iterable[Reading], offset_seconds: float = 0.0) -> Passes:
-    """Two looks: how often each exporter collects, then each device's ages with that known."""
-    collects = _collects(devices, offset_seconds) | _seen_at_exporters(readings)
+def find_passes(devices: Sequence[Device], readings: Iterable[Reading]) -> Passes:
+    """Three looks: how often each exporter collects, each device's ages with that known, and what falls mean."""
+    collects = _collects(devices) | _seen_at_exporters(readings)
     energies = {}
     for device in devices:
         found = screen_energy(device, collects.get(device.node))
         if found is not None:
-            energies[device.uuid] = _moved(found, offset_seconds)
-    return Passes(collects=collects, energies=energies, shared_ages=_shared(devices, energies))
+            energies[device.uuid] = found
+    shared = _shared(devices, energies)
+    for device in devices:
+        energy, others = energies.get(device.uuid), shared.get(device.instance or device.uuid)
+        if energy is not None and others is not None:
+            energies[device.uuid] = late_from_a_fall(device, energy, collects.get(device.node), others)
+    return Passes(collects=collects, energies=energies, shared_ages=shared)
 
 
-def _moved(found: Screened, offset_seconds: float) -> Screened:
-    if not offset_seconds:
-        return found
-    fields = {name: getattr(found, name) for name in Screened.__dataclass_fields__}
-    return Screened(**{**fields, "ages_seconds": found.ages_seconds - offset_seconds})
-
-
-def _collects(devices: Iterable[Device], offset_seconds: float) -> dict[str, CollectInterval]:
+def _collects(devices: Iterable[Device]) -> dict[str, CollectInterval]:
     """By node, of all its devices the shortest: one whose series stands still would tell a longer one."""
     told: dict[str, list[CollectInterval]] = defaultdict(list)
     for device in devices:
         found, probed = clean(device, ENERGY), device.probed.get(ENERGY)
         if found is not None and probed is not None and found[0].times_seconds.size:
             signal = found[0]
-            interval = collect_interval(sample_ages(probed, signal), signal, offset_seconds=offset_seconds)
+            # what a counter tells after a fall may be no age
+            ages = np.where(is_after_a_fall(signal), np.nan, sample_ages(probed, signal))
+            interval = collect_interval(ages, signal)
             if interval is not None and interval.at_most_seconds > 0:
                 told[device.node].append(interval)
     return {node: min(each, key=lambda one: one.at_most_seconds) for node, each in told.items()}

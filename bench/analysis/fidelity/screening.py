@@ -6,6 +6,7 @@ stands still is left out, and one that comes late is compared as late as it come
 error of the values.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from bench.analysis.fidelity import transport
 from bench.analysis.fidelity.age import CollectInterval, sample_ages
 from bench.analysis.fidelity.agreement import nearest, unit_factor
-from bench.analysis.fidelity.comparing import COMPARED, beyond, tolerance_of
+from bench.analysis.fidelity.comparing import COMPARED, beyond, excess_ratios, tolerance_of
 from bench.analysis.fidelity.delays import Delay, find_delay
 from bench.analysis.fidelity.devices import ENERGY, Device
 from bench.analysis.fidelity.transport import BoolArray
@@ -21,6 +22,11 @@ from bench.analysis.signals import Signal
 from bench.model.measurement import FloatArray
 
 _LEAST_STUCK = 3
+_LEAST_RISES = 4
+"""One of which may be a jump."""
+_LEAST_EXCESS = 0.5
+"""In sum over the samples, in parts of each quantity's scale; less is no evidence for anything."""
+_EXPLAINED_RATIO = 0.35
 LEAST_DELAY_SECONDS = 0.5
 """What a pass and a busy node make of fields that are read together."""
 
@@ -99,39 +105,91 @@ def _gauge_factor(scraped: Signal, probed: Signal) -> float | None:
 
 
 def _counter_factor(scraped: Signal, probed: Signal) -> float | None:
-    """By how much both rose over the time that both saw: a counter that was reset keeps its unit."""
+    """
+    By how much both rose over the time that both saw, falls and the greatest jump left out.
+
+    A counter that was reset keeps its unit; one jump of a counter that has run for long could pass for any.
+    """
     inside = (scraped.times_seconds >= probed.times_seconds[0]) & (scraped.times_seconds <= probed.times_seconds[-1])
-    if int(inside.sum()) < 3:
+    if int(inside.sum()) < _LEAST_RISES:
         return None
-    times = scraped.times_seconds[inside]
     steps = np.diff(scraped.values[inside])
-    rise = float(steps[steps > 0].sum())
-    true = float(np.interp(times[-1], probed.times_seconds, probed.values)) - float(
-        np.interp(times[0], probed.times_seconds, probed.values)
-    )
-    return unit_factor(np.full(3, rise), np.full(3, true))
+    true = np.diff(np.interp(scraped.times_seconds[inside], probed.times_seconds, probed.values))
+    kept = steps >= 0
+    kept[int(np.argmax(steps - true))] = False
+    return unit_factor(np.full(3, float(steps[kept].sum())), np.full(3, float(true[kept].sum())))
 
 
 def screen_energy(device: Device, collect: CollectInterval | None) -> Screened | None:
-    """The energy counter: its samples' ages by the probe's own curve; None where either side has none."""
+    """
+    The energy counter: its samples' ages by the probe's own curve; None where either side has none.
+
+    After a fall the curve tells no age of a counter that began anew; see `late_from_a_fall`.
+    """
     found, probed = clean(device, ENERGY), device.probed.get(ENERGY)
     if found is None or probed is None:
         return None
     signal, blanks, factor = found
-    ages = sample_ages(probed, signal, collect.seconds if collect is not None and collect.is_known else None)
-    after_reset = np.concatenate([[False], np.logical_or.accumulate(np.diff(signal.values) < 0)])
-    ages = np.where(after_reset[: ages.size], np.nan, ages)
+    ages = _energy_ages(signal, probed, collect)
     frozen, is_frozen = _standstill(signal, collect)
     return Screened(
         name=ENERGY,
         times_seconds=signal.times_seconds,
         values=signal.values,
-        ages_seconds=np.where(is_frozen, np.nan, ages),
+        ages_seconds=np.where(is_frozen | is_after_a_fall(signal), np.nan, ages),
         is_sound=~is_frozen,
         sentinels_total=blanks,
         factor=factor,
         frozen_seconds=frozen,
     )
+
+
+def _energy_ages(signal: Signal, probed: Signal, collect: CollectInterval | None) -> FloatArray:
+    return sample_ages(probed, signal, collect.seconds if collect is not None and collect.is_known else None)
+
+
+def is_after_a_fall(signal: Signal) -> BoolArray:
+    """Which samples of a counter follow its first fall."""
+    falls = np.concatenate([[False], np.diff(signal.values) < 0])
+    after: BoolArray = np.logical_or.accumulate(falls)[: signal.values.size]
+    return after
+
+
+def late_from_a_fall(device: Device, energy: Screened, collect: CollectInterval | None, shared: Signal) -> Screened:
+    """
+    A counter falls when it begins anew, and also when older values are shown from then on.
+
+    What else is shown of the device decides: where it is explained by the ages that the counter tells, and not by those
+    of its neighbours (`shared`, by the time of the scrape), the counter tells the truth, and all of the device is late.
+    """
+    after = is_after_a_fall(energy.signal)
+    ages = np.where(after & energy.is_sound, _energy_ages(energy.signal, device.probed[ENERGY], collect), np.nan)
+    own = Signal(times_seconds=energy.times_seconds[after], values=ages[after])
+    by_own, by_others = 0.0, 0.0
+    for name in COMPARED:
+        found, probed = clean(device, name), device.probed.get(name)
+        if found is None or probed is None:
+            continue
+        scraped = found[0]
+        errors = [
+            excess_ratios(
+                name, scraped.values, probed, scraped.times_seconds - at_its_scrape(each, scraped.times_seconds)
+            )
+            for each in (own, shared)
+        ]
+        both = np.isfinite(errors).all(axis=0)
+        by_own, by_others = by_own + float(errors[0][both].sum()), by_others + float(errors[1][both].sum())
+    if by_others <= _LEAST_EXCESS or by_own > _EXPLAINED_RATIO * by_others:
+        return energy
+    return dataclasses.replace(energy, ages_seconds=np.where(np.isfinite(ages), ages, energy.ages_seconds))
+
+
+def at_its_scrape(ages: Signal, times_seconds: FloatArray) -> FloatArray:
+    """The age that belongs to each scrape and no other; NaN where it is not known."""
+    if not ages.times_seconds.size:
+        return np.full(times_seconds.shape, np.nan)
+    places = np.clip(np.searchsorted(ages.times_seconds, times_seconds), 0, ages.times_seconds.size - 1)
+    return np.where(ages.times_seconds[places] == times_seconds, ages.values[places], np.nan)
 
 
 def _standstill(signal: Signal, collect: CollectInterval | None) -> tuple[float, BoolArray]:
@@ -168,11 +226,7 @@ def screen(device: Device, name: str, ages: Signal | None) -> Screened | None:
         return None
     signal, blanks, factor = found
     size = signal.times_seconds.size
-    own = ages.at(signal.times_seconds) if ages is not None and size else np.full(size, np.nan)
-    if ages is not None and size and ages.times_seconds.size:
-        # an age belongs to its scrape and no other
-        places = np.clip(np.searchsorted(ages.times_seconds, signal.times_seconds), 0, ages.times_seconds.size - 1)
-        own = np.where(ages.times_seconds[places] == signal.times_seconds, ages.values[places], np.nan)
+    own = at_its_scrape(ages, signal.times_seconds) if ages is not None else np.full(size, np.nan)
     frozen, delay, sound = 0.0, None, np.ones(size, dtype=bool)
     probed = device.probed.get(name)
     if probed is not None and name in COMPARED and size >= _LEAST_STUCK:

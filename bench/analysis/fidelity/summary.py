@@ -14,7 +14,7 @@ import numpy as np
 from bench.analysis.fidelity import transport
 from bench.analysis.fidelity.advised import advised
 from bench.analysis.fidelity.age import CollectInterval, lag, staleness
-from bench.analysis.fidelity.agreement import Agreement, aligned, interval_means, nearest, regress, unaligned
+from bench.analysis.fidelity.agreement import Agreement, aligned, cumulated, nearest, regress, unaligned
 from bench.analysis.fidelity.clocks import node_shifts
 from bench.analysis.fidelity.comparing import COMPARED, NVML_WINDOW_SECONDS, excess_ratios, scale_of
 from bench.analysis.fidelity.devices import (
@@ -35,10 +35,11 @@ from bench.analysis.fidelity.kernels import find_parts, of_parts
 from bench.analysis.fidelity.naming import of_naming, of_series, of_sharing
 from bench.analysis.fidelity.passes import Passes, find_passes
 from bench.analysis.fidelity.responding import of_response
-from bench.analysis.fidelity.screening import Screened, screen
+from bench.analysis.fidelity.screening import Screened, at_its_scrape, screen
 from bench.analysis.fidelity.told import absent, told
 from bench.analysis.fidelity.view import view_readings
 from bench.analysis.intervals import block_bootstrap_interval, wilson_interval
+from bench.analysis.signals import Signal
 from bench.model.measurement import FloatArray, Reading
 
 AGE_FLOOR_SECONDS = 0.3
@@ -48,23 +49,26 @@ AGE_FLOOR_RATIO = 0.05
 _MEANING_RATIO = 0.1
 """dcgmproftester's own tolerance."""
 _QUANTUM_RATIO = 0.02
+_HALF = 0.5
+_LEAST_TELLING = 3
+_LEAST_RISES = 3
+"""Of a counter, from one pass to the next."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the analysis must know of the run: its window, the scrape interval, and the clocks' difference."""
+    """What the analysis must know of the run: its window and the scrape interval."""
 
     start_seconds: float
     end_seconds: float
     scrape_seconds: float
-    clock_offset_seconds: float = 0.0
 
 
 def fidelity_readings(readings: Sequence[Reading], settings: Settings) -> Iterator[Reading]:
     """All dimensions, device by device, and then those of the whole run."""
     devices = by_device(readings, node_shifts(readings))
     listed = list(devices.values())
-    passes = find_passes(listed, readings, settings.clock_offset_seconds)
+    passes = find_passes(listed, readings)
     grids = scrape_grid(listed)
     holdings = holdings_of(readings)
     fields = _fields_by_target(listed)
@@ -199,7 +203,7 @@ def _of_age(device: Device, energy: Screened | None, passes: Passes, settings: S
     if stale.scrapes_total:
         yield told("stale_ratio", (stale.ratio,), device.uuid)
         yield told("stale_expected_ratio", (stale.expected_ratio,), device.uuid)
-    yield from _of_counter(device, energy)
+    yield from _of_counter(device, energy, passes.ages_of(device))
 
 
 def _of_known_ages(uuid: str, energy: Screened, collect: CollectInterval | None) -> Iterator[Reading]:
@@ -214,22 +218,23 @@ def _of_known_ages(uuid: str, energy: Screened, collect: CollectInterval | None)
         yield told("sample_age_excess_seconds", (oldest - collect.at_most_seconds - floor,), uuid)
 
 
-def _of_counter(device: Device, energy: Screened) -> Iterator[Reading]:
+def _of_counter(device: Device, energy: Screened, ages: Signal | None) -> Iterator[Reading]:
+    """How often the counter fell, and how it rose against power from pass to pass, those that it fell in left out."""
     power = device.probed.get(POWER)
-    resets = int((np.diff(energy.values) < 0).sum())
-    yield told("counter_resets_total", (resets,), device.uuid, ENERGY)
-    known = np.flatnonzero(np.isfinite(energy.ages_seconds))
-    if power is None or known.size < 3 or energy.frozen_seconds:
+    steps = np.diff(energy.values)
+    yield told("counter_resets_total", (int((steps < 0).sum()),), device.uuid, ENERGY)
+    if power is None or energy.frozen_seconds:
         return
-    read = energy.times_seconds - energy.ages_seconds
-    first, last = int(known[0]), int(known[-1])
-    length = float(read[last] - read[first])
-    if length < np.ptp(power.times_seconds) / 2.0:
+    # a value that the device never had has no age of its own, and was read with those of its neighbours all the same
+    read = (
+        energy.times_seconds - at_its_scrape(ages, energy.times_seconds) if ages is not None else energy.times_seconds
+    )
+    true = np.diff(cumulated(power, read))
+    rises = np.isfinite(true) & (steps >= 0)
+    if int(rises.sum()) < _LEAST_RISES or float(np.diff(read)[rises].sum()) < np.ptp(power.times_seconds) / 2.0:
         return  # over a short time the device's own lag of power behind energy is seen
-    true = float(interval_means(power, np.array([read[last]]), length_seconds=length)[0])
-    rate = float(energy.values[last] - energy.values[first]) / length
-    if true > 0 and np.isfinite(rate):
-        yield told("energy_to_power_ratio", (rate / true,), device.uuid, ENERGY)
+    if true[rises].sum() > 0:
+        yield told("energy_to_power_ratio", (float(steps[rises].sum() / true[rises].sum()),), device.uuid, ENERGY)
 
 
 def _of_interval(uuid: str, interval: CollectInterval | None) -> Iterator[Reading]:
@@ -305,7 +310,8 @@ def _of_meaning(device: Device, engine: Screened | None, passes: Passes) -> Iter
     The profiling counter, a mean over the collect interval, against NVML's utilisation in and about that interval.
 
     NVML's own window (up to a second) blurs what happened when, so the mean has to lie between the least and the most
-    that NVML showed; a slope is told where the levels alone decide it.
+    that NVML showed. A device that rests, or changes all the time, refutes little: those times are judged by themselves
+    at which it was surely busy, and at which it surely was not. A slope is told where the levels alone decide it.
     """
     probed, collect = device.probed.get(BUSY), passes.collects.get(device.node)
     if engine is None or probed is None or collect is None or not engine.values.size:
@@ -315,10 +321,13 @@ def _of_meaning(device: Device, engine: Screened | None, passes: Passes) -> Iter
     about = nearest(probed, (ends[:, np.newaxis] + offsets).ravel()).reshape(ends.size, offsets.size)
     low, high = about.min(axis=1), about.max(axis=1)
     outside = np.maximum(low * (1.0 - _MEANING_RATIO) - engine.values, engine.values - high * (1.0 + _MEANING_RATIO))
-    seen = outside[np.isfinite(outside)]
-    if seen.size:
-        excess = np.maximum(0.0, seen - _QUANTUM_RATIO)
-        yield told("engine_unexplained_ratio", (float(excess.mean()),), device.uuid, ENGINE)
+    excess = np.maximum(0.0, outside - _QUANTUM_RATIO)
+    seen = np.isfinite(excess)
+    if seen.any():
+        telling = (excess[seen & (low >= _HALF)], excess[seen & (high <= _HALF)])
+        # the lower end: of few such times one at an edge is no finding
+        worst = [block_bootstrap_interval(each, seed=1).low for each in telling if each.size >= _LEAST_TELLING]
+        yield told("engine_unexplained_ratio", (max([float(excess[seen].mean()), *worst]),), device.uuid, ENGINE)
     is_steady = high - low <= _MEANING_RATIO
     found = regress(((low + high) / 2.0)[is_steady], engine.values[is_steady])
     if found is not None and float(np.ptp(low[is_steady])) > 0.5:

@@ -85,6 +85,61 @@ def test_two_names_for_one_holder_are_duplicates_too():
     assert found.wrong_total + found.missing_total + found.ghost_total == 0
 
 
+@pytest.mark.parametrize("named", ["ns/a", "ns/b"])
+def test_a_second_name_while_the_device_changes_hands_is_a_duplicate_and_no_wrong_pod(named):
+    close = [
+        Holding(uuid="GPU-0", pod="ns/a", start_seconds=100.0, end_seconds=300.0),
+        Holding(uuid="GPU-0", pod="ns/b", start_seconds=302.0, end_seconds=550.0),
+    ]
+    about = SCRAPES[(SCRAPES > 286) & (SCRAPES < 316)]  # either of them may hold it then
+
+    beside = judged({("GPU-0", named): about, ("GPU-0", "ns/d"): about}, close)
+    instead = judged({("GPU-0", "ns/d"): about}, close)
+
+    assert (beside.duplicate_total, beside.wrong_total) == (about.size, 0)
+    assert (instead.duplicate_total, instead.wrong_total) == (0, about.size)
+
+
+def test_a_second_name_beside_a_pod_that_ended_is_a_duplicate_beside_a_ghost():
+    late = SCRAPES[SCRAPES > 550 + GUARD]
+    claims = sound() | {("GPU-0", "ns/d"): late}
+    claims["GPU-0", "ns/b"] = SCRAPES[SCRAPES >= 350]
+    found = judged(claims)
+
+    assert (found.duplicate_total, found.ghost_total, found.wrong_total) == (late.size, late.size, 0)
+
+
+def test_of_two_that_share_a_device_a_stranger_in_the_place_of_one_is_wrong_and_beside_both_a_duplicate():
+    shared = [Holding(uuid="GPU-0", pod=pod, start_seconds=0.0, end_seconds=600.0) for pod in ("ns/a", "ns/b")]
+    times = SCRAPES[5:9]
+    one = {("GPU-0", "ns/a"): times, ("GPU-0", "ns/d"): times}
+
+    assert (judged(one, shared).wrong_total, judged(one, shared).duplicate_total) == (4, 0)
+    both = one | {("GPU-0", "ns/b"): times}
+    assert (judged(both, shared).wrong_total, judged(both, shared).duplicate_total) == (0, 4)
+
+
+def test_a_device_that_is_shown_once_more_without_a_name_is_shown_twice():
+    shown = {"GPU-1": SCRAPES[10:13]}
+    found = attribute(sound(), {"GPU-1": SCRAPES}, HOLDINGS, guard_seconds=GUARD, named_and_not=shown)
+
+    assert found.duplicate_total == 3
+    assert found.wrong_total + found.missing_total + found.ghost_total == 0
+    assert found.precision_ratio == 1.0
+
+
+def test_a_pod_is_named_while_its_image_is_pulled_and_is_a_stranger_while_another_holds_the_device():
+    claims = sound()
+    claims["GPU-1", "ns/c"] = SCRAPES[SCRAPES <= 550]
+    claims["GPU-0", "ns/b"] = SCRAPES[(SCRAPES > 120) & (SCRAPES <= 550)]
+    del claims["GPU-0", "ns/a"]
+
+    found = judged(claims)
+
+    assert found.wrong_total == int(((SCRAPES > 120) & (SCRAPES <= 300 - GUARD)).sum())
+    assert found.duplicate_total + found.ghost_total == 0
+
+
 def test_two_holders_of_a_shared_device_are_no_duplicate_and_one_of_them_that_is_not_named_is_unnamed():
     shared = [Holding(uuid="GPU-0", pod=pod, start_seconds=100.0, end_seconds=500.0) for pod in ("ns/a", "ns/b")]
     both = {("GPU-0", pod): SCRAPES[(SCRAPES > 99) & (SCRAPES < 501)] for pod in ("ns/a", "ns/b")}

@@ -100,6 +100,19 @@ def fallen(measurement, place):
     return changed(measurement, values=values)
 
 
+def scaled_from(measurement, place, factor):
+    values = measurement.values.copy()
+    values[place:] *= factor
+    return changed(measurement, values=values)
+
+
+def later_from(measurement, place, seconds):
+    late = later(measurement, seconds)
+    behind = measurement.values.size - late.values.size
+    values = np.concatenate([measurement.values[:place], late.values[place - behind :]])
+    return changed(measurement, values=values)
+
+
 PLANTS = {
     "a value that stands": ("busy", lambda each: frozen(each, 100, 120), "frozen_seconds"),
     "a counter that stands": ("energy", lambda each: frozen(each, 100, 100), "frozen_seconds"),
@@ -108,6 +121,12 @@ PLANTS = {
     "a wrong unit": ("busy", lambda each: changed(each, values=each.values * 100.0), "unit_factor_ratio"),
     "a counter in a wrong unit": ("energy", lambda each: changed(each, values=each.values * 1e3), "unit_factor_ratio"),
     "a counter that falls": ("energy", lambda each: fallen(each, 150), "counter_resets_total"),
+    "a counter that rises too fast": ("energy", lambda each: scaled_from(each, 0, 1.3), "energy_to_power_ratio"),
+    "a counter that rises too fast from then on": (
+        "energy",
+        lambda each: scaled_from(each, 120, 1.3),
+        "energy_to_power_ratio",
+    ),
     "values that are not the device's": (
         "busy",
         lambda each: changed(each, values=np.clip(each.values * 0.8, 0, 1)),
@@ -123,6 +142,30 @@ def test_a_fault_of_one_series_is_found_by_one_dimension(plant):
     run[kind, 0] = change(run[kind, 0])
 
     assert blamed(run) == {expected}
+
+
+def test_a_device_that_is_late_from_then_on_is_old_in_all_its_values_and_its_counter_falls():
+    run = neighbours()
+    for kind in ("busy", "energy"):
+        run[kind, 0] = later_from(run[kind, 0], 120, 20.0)
+
+    assert blamed(run) == {"sample_age_excess_seconds", "counter_resets_total"}
+
+
+def test_the_jump_of_a_counter_that_has_run_for_long_is_no_other_unit():
+    run = neighbours()
+    for kind in ("energy", "probe-energy"):
+        run[kind, 0] = changed(run[kind, 0], values=run[kind, 0].values + 1e9)
+    run["energy", 0] = scaled_from(run["energy", 0], 120, 1.3)  # by 3e8 at once, a thousand times what the run takes
+
+    assert blamed(run) == {"energy_to_power_ratio"}
+
+
+def test_a_counter_that_falls_and_rises_too_slowly_is_blamed_for_both():
+    run = neighbours()
+    run["energy", 0] = scaled_from(run["energy", 0], 120, 0.7)
+
+    assert blamed(run) == {"energy_to_power_ratio", "counter_resets_total"}
 
 
 def test_a_device_whose_clock_is_dropped_is_judged_by_its_neighbours_passes():

@@ -14,7 +14,7 @@ from bench.analysis.fidelity.age import sample_ages
 from bench.analysis.fidelity.agreement import (
     agreement,
     aligned,
-    interval_means,
+    cumulated,
     nearest,
     regress,
     unaligned,
@@ -98,12 +98,12 @@ def test_the_nearest_probe_value_is_taken_and_none_outside():
 
 
 @given(st.integers(0, 1000), st.floats(2, 20))
-def test_an_interval_mean_is_the_mean_of_what_the_probe_saw(seed, length):
+def test_between_two_times_the_area_grows_by_the_mean_of_what_the_probe_saw(seed, length):
     chain = play(np.random.default_rng(seed), collect=5, scrape=5, seconds=100.0)
     end = chain.probe_busy.times_seconds[0] + 60.0
     inside = (chain.probe_busy.times_seconds >= end - length) & (chain.probe_busy.times_seconds < end)
 
-    found = interval_means(chain.probe_busy, np.array([end]), length_seconds=length)[0]
+    found = float(np.diff(cumulated(chain.probe_busy, np.array([end - length, end])))[0]) / length
     assert found == pytest.approx(chain.probe_busy.values[inside].mean(), abs=0.2 / length + 0.01)
 
 
