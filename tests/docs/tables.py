@@ -11,6 +11,9 @@ from bench.evidence.reader import StoredRun, load_run
 from bench.model.measurement import Measurement
 from bench.registry import discover
 from tests.scenarios.autoscaling_faults import MORE, WRONG
+from tests.scenarios.bench_fidelity import SLOW, is_found
+from tests.scenarios.fidelity_proof import GHOST, PLANTINGS
+from tests.scenarios.fidelity_proof import MORE as MORE_OF_METRICS
 from tests.scenarios.leaks import LEAKS, SEED_CHECK
 
 ROOT: Final = Path(__file__).parents[2]
@@ -133,6 +136,29 @@ def _of_autoscaling(told: Mapping[str, Any]) -> Proof:
     )
 
 
+def _of_metrics(told: Mapping[str, Any]) -> Proof:
+    # of faults that were planted together nobody knows which one another check would have noticed
+    together = [(each, {each.measurement: told["faults"]["found"].get(each.measurement, [])}) for each in PLANTINGS]
+    planted = [
+        (
+            frozenset({each.measurement}),
+            frozenset(set(found) if is_found(found, each) else set(found) - {each.measurement}),
+        )
+        for each, found in [*together, *zip(MORE_OF_METRICS, told["more"], strict=True)]
+    ]
+    others = {GHOST: told["faults"]["found"], SLOW: told["faults"]["slow"], **told["shared"]}
+    return Proof(
+        scenario="accelerator-metrics",
+        planted=(*planted, *((frozenset({meant}), frozenset({meant} & set(found))) for meant, found in others.items())),
+        sound=tuple(
+            frozenset(run["failed"])
+            for name, piece in told.items()
+            if name.startswith("sound-")
+            for run in piece["runs"]
+        ),
+    )
+
+
 def _of_isolation(told: Mapping[str, Any]) -> Proof:
     def meant(name: str) -> frozenset[str]:
         return frozenset({LEAKS[name].found_by[0] if name in LEAKS else SEED_CHECK})
@@ -150,6 +176,7 @@ def _of_isolation(told: Mapping[str, Any]) -> Proof:
 
 PROOFS: Final[Mapping[str, Callable[[Mapping[str, Any]], Proof]]] = {
     "bench-autoscaling": _of_autoscaling,
+    "bench-fidelity": _of_metrics,
     "bench-isolation": _of_isolation,
 }
 """By the folder of their results."""

@@ -22,12 +22,17 @@ from tests.scenarios.fidelity_proof import (
     LAB,
     MORE,
     PLANTINGS,
+    QUICK_INTERVALS,
+    UNNAMED,
+    WRONG_SHARES,
+    Planting,
     Recording,
     age_errors_seconds,
     blamed,
     record,
     record_faults,
     record_one,
+    record_shared,
     record_slow,
     verdicts,
 )
@@ -38,6 +43,10 @@ PARTS: Final = FOLDER / "parts"
 """What was measured so far; gone when all of it is told."""
 AGE_BOUND_SECONDS: Final = 0.1
 LARGE_RUN: Final = ROOT / "tests" / "bench" / "large_run.py"
+SHARERS: Final = {
+    UNNAMED: "two pods share a device, the exporter as it comes",
+    WRONG_SHARES: "shares-copied: two pods share a device",
+}
 SLOW: Final = "collect_interval_measured_to_configured_ratio"
 
 
@@ -107,7 +116,7 @@ def _sound(recording: Recording) -> Any:
 
 def measure_faults(_piece: str) -> Any:
     """Which checks fail by which device and quantity, with all faults planted; and with a slow exporter."""
-    with running_lab(unique_name("fidelity"), *LAB, "--exporter-interval", "1", "--scrape-interval", "1") as lab:
+    with running_lab(unique_name("fidelity"), *LAB, *QUICK_INTERVALS) as lab:
         found = _found(record_faults(lab))
         slow = record_slow(lab).judged()
     return {"found": found, "slow": sorted(verdicts(slow, "fail"))}
@@ -115,8 +124,16 @@ def measure_faults(_piece: str) -> Any:
 
 def measure_more(_piece: str) -> Any:
     """Of each fault that may show in more than one way, which checks fail, and by which device and quantity."""
-    with running_lab(unique_name("fidelity"), *LAB, "--exporter-interval", "1", "--scrape-interval", "1") as lab:
+    with running_lab(unique_name("fidelity"), *LAB, *QUICK_INTERVALS) as lab:
         return [_found(record_one(lab, each)) for each in MORE]
+
+
+def measure_shared(_piece: str) -> Any:
+    """Of devices that pods share: what fails with the exporter as it comes, and with shares that are copies."""
+    return {
+        UNNAMED: _found(record_shared("shared", duration_seconds=16.0)),
+        WRONG_SHARES: _found(record_shared("copied", "shares-copied", duration_seconds=8.0)),
+    }
 
 
 def _found(recording: Recording) -> dict[str, list[tuple[str, str]]]:
@@ -143,6 +160,7 @@ PIECES: Final[Mapping[str, Callable[[str], Any]]] = {
     **dict.fromkeys(SOUND, measure_sound),
     "faults": measure_faults,
     "more": measure_more,
+    "shared": measure_shared,
     "judging": measure_judging,
 }
 
@@ -156,6 +174,8 @@ def rows(told: Mapping[str, Any]) -> Iterator[Row]:
     yield f"{len(runs)} sound runs of different seeds and intervals", f"failed: {_listed(alarms)}", not alarms
     yield from _fault_rows(told["faults"])
     yield from _more_rows(told["more"])
+    for meant, found in told["shared"].items():
+        yield SHARERS[meant], f"found by {_listed(list(found))}", list(found) == [meant]
     judging = told["judging"]
     seen = f"{judging['seconds']:.1f} s, {judging['bytes'] / 1e6:.0f} MB"
     yield (
@@ -195,9 +215,18 @@ def _fault_rows(faults: Mapping[str, Any]) -> Iterator[Row]:
 def _more_rows(more: Sequence[Mapping[str, Sequence[Sequence[str]]]]) -> Iterator[Row]:
     for each, found in zip(MORE, more, strict=True):
         wrong = ", ".join(f"{key} {value}" for key, value in each.arguments.items() if value)
-        here = [f"device {each.place}", each.quantity]
-        is_found = here in [list(blame) for blame in found.get(each.measurement, [])]
-        yield f"{each.fault} alone: {wrong or 'beside nobody else'}", f"found by {_listed(list(found))}", is_found
+        yield (
+            f"{each.fault} alone: {wrong or 'beside nobody else'}",
+            f"found by {_listed(list(found))}",
+            is_found(found, each),
+        )
+
+
+def is_found(found: Mapping[str, Sequence[Sequence[str]]], planting: Planting) -> bool:
+    """Whether the check that is meant blames the device and the quantity, if the fault has one."""
+    here = [f"device {planting.place}", planting.quantity]
+    blames = [list(blame) for blame in found.get(planting.measurement, [])]
+    return bool(blames) if planting.place is None else here in blames
 
 
 def _is_of(check: str, quantity: str) -> bool:

@@ -7,6 +7,7 @@ Faults are planted when all pods with work are busy. The lab's own log tells whe
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
@@ -17,17 +18,21 @@ from bench.analysis.fidelity.clocks import node_shifts
 from bench.analysis.fidelity.devices import by_device
 from bench.analysis.fidelity.passes import find_passes
 from bench.evidence.judging import Judgement
-from bench.lab.faults.planting import clear, plant
+from bench.lab.faults.planting import clear, plant, planted
 from bench.model.check import Check
 from bench.model.measurement import FloatArray, Measurement, Reading
 from tests.lab.asking import query, wait_until
-from tests.lab.running import RunningLab
+from tests.lab.running import RunningLab, running_lab, unique_name
 from tests.scenarios.trying import judged, made, rig_on
 
 SCENARIO: Final = "accelerator-metrics"
 SM_ACTIVE: Final = "DCGM_FI_PROF_SM_ACTIVE"
 LAB: Final = ("--gpus", "4", "--gpu-cores", "0.2", "--exporter-fields", SM_ACTIVE)
 """Eight devices, at most six of them with work, half of the time: about one core."""
+SHARED: Final = ("--gpus", "2", "--gpu-cores", "0.3", "--time-slices", "2")
+"""Each device for two pods."""
+UNNAMED, WRONG_SHARES = "sharers_unnamed_total", "shares_wrong_total"
+QUICK_INTERVALS: Final = ("--exporter-interval", "1", "--scrape-interval", "1")
 START_SECONDS: Final = 90.0
 TRIED: Final[Mapping[str, object]] = {"duration_seconds": 30, "start_seconds": 60, "memory_bytes": 1 << 29}
 
@@ -38,16 +43,23 @@ MEMORY_FREE, ENGINE = "DCGM_FI_DEV_FB_FREE", "DCGM_FI_PROF_GR_ENGINE_ACTIVE"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planting:
-    """A fault of one device, the check that is meant for it, and the quantity that the check is to name."""
+    """A fault, the check that is meant for it, and the device and quantity that the check is to name."""
 
     fault: str
-    place: int
-    """Which of the devices with work, in the order of their pods."""
+    place: int | None
+    """Which of the devices with work, in the order of their pods; None where it is of none of these."""
     measurement: str
     quantity: str = ""
     arguments: Mapping[str, str]
     devices: int = 2
     """How many have work, where it is planted alone."""
+    is_early: bool = False
+    """Planted before the run instead of when the devices are busy."""
+
+    def plant(self, lab: str, devices: Sequence[str]) -> None:
+        """At its device, if it has one."""
+        at = {} if self.place is None else {"device": devices[self.place]}
+        plant(lab, self.fault, {**at, **self.arguments})
 
 
 def _plantings() -> Iterator[Planting]:
@@ -150,6 +162,26 @@ MORE: Final = (
         measurement="sample_age_excess_seconds",
         arguments={"field": "", "seconds": "6"},
     ),
+    Planting(
+        fault="wrong-unit",
+        place=0,
+        measurement="load_seen_ratio",
+        quantity="gpu_busy_time_ratio",
+        arguments={"field": BUSY, "factor": "0.5"},
+    ),
+    Planting(
+        fault="slow-stage",
+        place=None,
+        measurement="view_mismatch_ratio",
+        arguments={"stage": "metrics-api", "seconds": "6"},
+    ),
+    Planting(
+        fault="series-dropped",
+        place=None,
+        measurement="device_unseen_total",
+        arguments={"field": "", "device": "3"},
+        is_early=True,
+    ),
     # no other pod has a device: the exporter's own pod is named beside the one that has
     Planting(fault="duplicated-series", place=0, measurement="duplicates_total", arguments={}, devices=1),
 )
@@ -216,7 +248,7 @@ def record_faults(lab: RunningLab) -> Recording:
 
     def plant_all(devices: Sequence[str]) -> None:
         for each in PLANTINGS:
-            plant(lab.name, each.fault, {"device": devices[each.place], **each.arguments})
+            each.plant(lab.name, devices)
         plant(lab.name, "ghost-pod", {})
 
     try:
@@ -226,15 +258,25 @@ def record_faults(lab: RunningLab) -> Recording:
 
 
 def record_one(lab: RunningLab, planting: Planting) -> Recording:
-    """One fault of one device, beside devices without any."""
+    """One fault by itself."""
 
     def plant_it(devices: Sequence[str]) -> None:
-        plant(lab.name, planting.fault, {"device": devices[planting.place], **planting.arguments})
+        planting.plant(lab.name, devices)
 
     try:
-        return record(lab, "fidelity-one", when_busy=plant_it, devices=planting.devices)
+        if planting.is_early:
+            plant_it(())
+        return record(lab, "fidelity-one", when_busy=None if planting.is_early else plant_it, devices=planting.devices)
     finally:
         clear(lab.name)
+
+
+def record_shared(name: str, *faults: str, duration_seconds: float) -> Recording:
+    """Pods that share devices, on a lab of their own."""
+    with running_lab(unique_name(f"fidelity-{name}"), *SHARED, *QUICK_INTERVALS) as lab, ExitStack() as wrong:
+        for fault in faults:
+            wrong.enter_context(planted(lab.name, fault))
+        return record(lab, f"fidelity-{name}", duration_seconds=duration_seconds, dwell_seconds=2.0)
 
 
 def record_slow(lab: RunningLab) -> Recording:

@@ -10,21 +10,23 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.lab.faults.planting import planted
 from tests.lab.running import RunningLab, running_lab, unique_name
 from tests.scenarios.fidelity_proof import (
     GHOST,
     LAB,
     PLANTINGS,
+    QUICK_INTERVALS,
+    UNNAMED,
+    WRONG_SHARES,
     Recording,
     blamed,
     record,
     record_faults,
+    record_shared,
     record_slow,
     verdicts,
 )
 
-QUICK_INTERVALS = ("--exporter-interval", "1", "--scrape-interval", "1")
 pytestmark = [pytest.mark.lab, pytest.mark.measures]
 
 
@@ -51,16 +53,14 @@ def _on_a_lab(name: str, *recorders: Callable[[RunningLab], Recording]) -> list[
         return [each(lab) for each in recorders]
 
 
-SHARED = ("--gpus", "2", "--gpu-cores", "0.3", "--time-slices", "2")
-UNNAMED, WRONG_SHARES = "sharers_unnamed_total", "shares_wrong_total"
-
-
 @pytest.mark.timeout(300)
 def test_of_devices_that_pods_share_only_the_sharers_without_a_name_are_found_and_shares_that_are_copies() -> None:
-    with running_lab(unique_name("fidelity-shared"), *SHARED, *QUICK_INTERVALS) as lab:
-        untuned = record(lab, "fidelity-shared", duration_seconds=16, dwell_seconds=2.0).judged()
-        with planted(lab.name, "shares-copied"):
-            copied = record(lab, "fidelity-copied", duration_seconds=8, dwell_seconds=2.0).judged()
+    with ThreadPoolExecutor(max_workers=2) as labs:
+        recorded = (
+            labs.submit(record_shared, "shared", duration_seconds=16.0),
+            labs.submit(record_shared, "copied", "shares-copied", duration_seconds=8.0),
+        )
+        untuned, copied = (each.result().judged() for each in recorded)
 
     # the exporter as it comes has one label set a device: that one of two sharers is named is true, and is told
     assert verdicts(untuned, "fail") == {UNNAMED}

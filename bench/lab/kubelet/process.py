@@ -17,6 +17,8 @@ from bench.lab.cgroups import Groups
 from bench.lab.kubelet import kernel
 
 _READ_BYTES: Final = 65_536
+PODS_NICE: Final = 5
+"""Pods stand behind the control plane and the kubelets, as on a node kubepods.slice does behind system.slice."""
 _SPAWNERS: Final = 4
 """Threads that fork; a start waits some milliseconds for bubblewrap, and several may wait at once."""
 _EXEC_FAILED: Final = re.compile(r"bwrap: execvp (?P<program>.*): (?P<reason>[^:]+)$")
@@ -168,8 +170,10 @@ class Spawner:
         try:
             certificate = _read_line(status_read)
             pid = _child_pid(certificate)
-            if pid and launch.group:
-                self._groups.attach(launch.group, pid)
+            if pid:
+                _stand_back(pid)
+                if launch.group:
+                    self._groups.attach(launch.group, pid)
             assert popen.stdout is not None
             assert popen.stderr is not None
             outputs = {"stdout": os.dup(popen.stdout.fileno()), "stderr": os.dup(popen.stderr.fileno())}
@@ -220,6 +224,7 @@ class Spawner:
             )
         except OSError as error:
             return CommandResult(code=126, output=str(error))
+        _stand_back(child.pid)
         if setting.group:
             self._groups.attach(setting.group, child.pid)
         try:
@@ -266,6 +271,12 @@ def _inside(namespace: int) -> Any:
             kernel.enter_network(home)
     finally:
         os.close(home)
+
+
+def _stand_back(pid: int) -> None:
+    """Before its program runs, so that all that it starts stands back too."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.setpriority(os.PRIO_PROCESS, pid, PODS_NICE)
 
 
 def _read_line(descriptor: int) -> bytes:
