@@ -182,6 +182,7 @@ MORE: Final = (
         arguments={"field": "", "device": "3"},
         is_early=True,
     ),
+    Planting(fault="scraped-twice", place=None, measurement="duplicates_total", arguments={}),
     # no other pod has a device: the exporter's own pod is named beside the one that has
     Planting(fault="duplicated-series", place=0, measurement="duplicates_total", arguments={}, devices=1),
 )

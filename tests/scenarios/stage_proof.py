@@ -202,7 +202,8 @@ def _off(view: View, derived: Sequence[Reading], events: Sequence[Any], stages: 
             if isinstance(each, Measurement):
                 at += float(each.values[0])
                 true = _truth(each.labels["stage"], view, step, events)
-                if true is not None and not stages[step.number - 1]:
+                # a stage that was made late is told as late by the lab's log, or is not told by it
+                if true is not None and stages[step.number - 1] != each.labels["stage"]:
                     yield Off(
                         step=step.number,
                         direction=step.direction,

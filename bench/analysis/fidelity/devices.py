@@ -34,6 +34,8 @@ ASKED_DUTY, ASKED_OCCUPANCY = "asked_duty_ratio", "asked_occupancy_ratio"
 
 _CLOCK_BOUND_SECONDS = 0.25
 _UUID_LABELS = ("uuid", "UUID", "gpu_uuid")
+_OVERLAPPING_SCRAPES = 2
+"""An exporter that is replaced is scraped under its old and its new address for a while."""
 _INSTANCE_LABEL = "GPU_I_ID"
 """Of a MIG instance, which is shown beside its device and under the uuid of it."""
 _POD_LABELS = (("exported_namespace", "exported_pod"), ("namespace", "pod"), ("pod_namespace", "pod_name"))
@@ -75,6 +77,19 @@ class Device:
     memory_total_bytes: float | None = None
     probed: dict[str, Signal] = field(default_factory=dict)
     pieces: dict[str, list[tuple[str, Signal]]] = field(default_factory=lambda: defaultdict(list))
+    scrapes_by_target: dict[tuple[str, str], list[FloatArray]] = field(default_factory=lambda: defaultdict(list))
+    """By job and instance, when samples were stored."""
+
+    @property
+    def shown_again_total(self) -> int:
+        """Scrapes of a further target that shows the device while another one does: of a second job or exporter."""
+        times = sorted((np.unique(np.concatenate(each)) for each in self.scrapes_by_target.values()), key=np.min)
+        again, until = 0, -np.inf
+        for each in times:
+            beside = int((each <= until).sum())
+            again += beside if beside > _OVERLAPPING_SCRAPES else 0
+            until = max(until, float(each[-1]))
+        return again
 
     @property
     def named_and_not_times(self) -> FloatArray:
@@ -123,6 +138,8 @@ def by_device(readings: Sequence[Reading], shifts: Mapping[str, Shift] = {}) -> 
             device.instance = reading.labels.get("instance", "")
             pod = find_pod(reading.labels, exporters)
             device.pieces[reading.name].append((pod, Signal.of(reading, is_polled=False)))
+            target = reading.labels.get("job", ""), device.instance
+            device.scrapes_by_target[target].append(reading.times_seconds)
     return devices
 
 

@@ -37,6 +37,7 @@ def of_naming(
     claims = claims_of(devices)
     scrapes = {device.uuid: device.scrape_times for device in devices}
     both = {device.uuid: device.named_and_not_times for device in devices}
+    again = {device.uuid: device.shown_again_total for device in devices}
     found = attribute(claims, scrapes, holdings, guard_seconds=guard, named_and_not=both)
     yield told("attribution_precision_ratio", (found.precision_ratio,))
     yield told("attribution_recall_ratio", (found.recall_ratio,))
@@ -47,7 +48,7 @@ def of_naming(
         mine = {key: times for key, times in claims.items() if key[0] == uuid}
         held = [each for each in holdings if each.uuid == uuid]
         alone = attribute(mine, scrapes, held, guard_seconds=guard, named_and_not=both)
-        yield from _of_device(uuid, alone, is_ours=bool(held))
+        yield from _of_device(uuid, alone, again.get(uuid, 0), is_ours=bool(held))
     yield from _matrix(devices, holdings)
     delays = label_delays(claims, holdings)
     if delays.appear_seconds:
@@ -59,13 +60,13 @@ def of_naming(
     yield from _hand_overs(devices, holdings, grids, guard)
 
 
-def _of_device(uuid: str, found: Attribution, *, is_ours: bool) -> Iterator[Reading]:
+def _of_device(uuid: str, found: Attribution, shown_again_total: int, *, is_ours: bool) -> Iterator[Reading]:
     """Where nobody of ours held it, others' pods are not known, and their labels are no error."""
     yield told("missing_labels_total", (found.missing_total,), uuid)
     yield told("sharers_unnamed_total", (found.unnamed_total,), uuid)
     yield told("wrong_pods_total", (found.wrong_total if is_ours else 0,), uuid)
     yield told("ghosts_total", (found.ghost_total,), uuid)
-    yield told("duplicates_total", (found.duplicate_total if is_ours else 0,), uuid)
+    yield told("duplicates_total", (found.duplicate_total * is_ours + shown_again_total,), uuid)
 
 
 def _matrix(devices: Iterable[Device], holdings: Sequence[Holding]) -> Iterator[Reading]:

@@ -76,6 +76,11 @@ _OF_AUTOSCALING: Final = (
         must_fail=((_AUTOSCALING, "replicas_short_of_predicted_total"), (_METRICS, "coverage_ratio")),
     ),
     Fault(
+        name="scraped-twice",
+        does="Prometheus scrapes the exporters by a second job as well: every series is there under two names of jobs.",
+        must_fail=((_AUTOSCALING, "metrics_api_to_device_ratio"), (_METRICS, "duplicates_total")),
+    ),
+    Fault(
         name="exporter-slow",
         does="The exporter collects less often than its configuration says, which stays as it is.",
         arguments=(

@@ -27,6 +27,7 @@ Arguments = Mapping[str, Value]
 
 _PROMETHEUS_CONFIG: Final = f"/api/v1/namespaces/{prometheus.NAMESPACE}/configmaps/prometheus"
 _PROMETHEUS: Final = f"/api/v1/namespaces/{prometheus.NAMESPACE}/services/prometheus:{prometheus.PORT}/proxy"
+_SECOND_JOB: Final = "dcgm-exporter-by-another-job"
 _GATEWAY_PODS: Final = f"/api/v1/namespaces/traefik/pods?labelSelector={NAME_LABEL}%3Dtraefik"
 
 
@@ -119,12 +120,45 @@ def without_series(configuration: Mapping[str, Any], field: str, device: str) ->
 
 
 async def _drops(lab: Lab) -> bool:
-    """Whether the configuration that Prometheus runs with drops anything; has it read its file again before."""
+    """Whether the configuration that Prometheus runs with drops anything."""
+    return "action: drop" in (await _reloaded(lab)).partition("job_name: kubernetes-pods")[0]
+
+
+async def _reloaded(lab: Lab) -> str:
+    """The configuration that Prometheus runs with, its file read again before."""
     # The answer is empty, which is no JSON.
     with contextlib.suppress(ApiError, json.JSONDecodeError):
         await lab.api.create(f"{_PROMETHEUS}/-/reload", {})
     told = await lab.api.get(f"{_PROMETHEUS}/api/v1/status/config")
-    return "action: drop" in told["data"]["yaml"].partition("job_name: kubernetes-pods")[0]
+    return str(told["data"]["yaml"])
+
+
+class ScrapedTwice:
+    """A second job of Prometheus' own configuration scrapes the exporter."""
+
+    async def changes(self, lab: Lab, arguments: Arguments) -> Sequence[Change]:  # noqa: ARG002 - always the same
+        found = await lab.api.get(_PROMETHEUS_CONFIG)
+        text = yaml.safe_dump(with_second_job(yaml.safe_load(found["data"]["prometheus.yml"])), sort_keys=False)
+        return (Edit(path=_PROMETHEUS_CONFIG, field=("data", "prometheus.yml"), value=text),)
+
+    async def wait_until_planted(self, lab: Lab, arguments: Arguments) -> None:  # noqa: ARG002 - always the same
+        async def has_second() -> bool:
+            return _SECOND_JOB in await _reloaded(lab)
+
+        await until(has_second, "Prometheus has read its new configuration")
+
+    async def wait_until_cleared(self, lab: Lab) -> None:
+        async def has_none() -> bool:
+            return _SECOND_JOB not in await _reloaded(lab)
+
+        await until(has_none, "Prometheus has read its old configuration")
+
+
+def with_second_job(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Prometheus' configuration with the exporter's job once more, under another name."""
+    jobs = configuration["scrape_configs"]
+    again = [{**job, "job_name": _SECOND_JOB} for job in jobs if job["job_name"] == "dcgm-exporter"]
+    return {**configuration, "scrape_configs": [*jobs, *again]}
 
 
 class GatewayCutOff:
@@ -164,6 +198,7 @@ def between(addresses: Sequence[str]) -> str:
 PLANTERS: Final[Mapping[str, Planter]] = {
     "adapter-down": AdapterDown(),
     "series-dropped": SeriesDropped(),
+    "scraped-twice": ScrapedTwice(),
     "gateway-cut-off": GatewayCutOff(),
     "slow-stage": SlowStage(),
     "pod-security-off": PodSecurityOff(),

@@ -144,6 +144,33 @@ def test_a_fault_of_one_series_is_found_by_one_dimension(plant):
     assert blamed(run) == {expected}
 
 
+@pytest.mark.parametrize("again", [{"job": "by-another-job"}, {"instance": "10.0.0.9:9400"}])
+def test_a_device_that_is_scraped_by_two_jobs_or_from_two_exporters_is_shown_twice(again):
+    run = neighbours()
+    for kind in ("busy", "energy"):
+        copy = changed(run[kind, 0], times_seconds=run[kind, 0].times_seconds + 2.0)
+        run["again", kind] = changed(copy, labels={**copy.labels, **again})
+
+    assert "duplicates_total" in blamed(run)
+
+
+def test_an_exporter_that_is_replaced_shows_no_device_twice():
+    run = neighbours()
+    for kind in ("busy", "energy"):
+        whole = run[kind, 0]
+        for name, part, instance in (
+            ("before", slice(0, 152), "10.0.0.1:9400"),
+            ("after", slice(150, None), "10.0.0.9"),
+        ):
+            labels = {**whole.labels, "instance": instance}
+            run[name, kind] = changed(
+                whole, values=whole.values[part], times_seconds=whole.times_seconds[part], labels=labels
+            )
+        del run[kind, 0]
+
+    assert blamed(run) == {"series_unexplained_total"}  # one, and three are allowed
+
+
 def test_a_device_that_is_late_from_then_on_is_old_in_all_its_values_and_its_counter_falls():
     run = neighbours()
     for kind in ("busy", "energy"):

@@ -9,7 +9,7 @@ import pytest
 from bench.lab.config import LabConfig
 from bench.lab.control.files import Pki
 from bench.lab.faults import state
-from bench.lab.faults.planters import between, without_series
+from bench.lab.faults.planters import between, with_second_job, without_series
 from bench.lab.faults.slow_stage import HELD_UP, configuration, with_offset
 from bench.lab.faults.stages import STAGES
 from bench.lab.faults.state import Faults, Planted
@@ -38,6 +38,15 @@ def test_series_are_dropped_by_a_rule_of_the_exporter_s_job_alone(device: str, l
     assert made["scrape_configs"][0]["metric_relabel_configs"] == [rule]
     assert made["scrape_configs"][1:] == sound["scrape_configs"][1:]
     assert "metric_relabel_configs" not in sound["scrape_configs"][0]
+
+
+def test_a_second_job_scrapes_what_the_exporter_s_does() -> None:
+    sound = prometheus.configuration(LabConfig())
+    *jobs, again = with_second_job(sound)["scrape_configs"]
+
+    assert jobs == sound["scrape_configs"]
+    assert again == {**sound["scrape_configs"][0], "job_name": again["job_name"]}
+    assert again["job_name"] not in {job["job_name"] for job in jobs}
 
 
 def test_every_query_of_the_adapter_looks_back() -> None:
