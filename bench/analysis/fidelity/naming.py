@@ -37,13 +37,13 @@ def of_naming(
     claims = claims_of(devices)
     scrapes = {device.uuid: device.scrape_times for device in devices}
     both = {device.uuid: device.named_and_not_times for device in devices}
-    again = {device.uuid: device.shown_again_total for device in devices}
+    again = {device.uuid: total for device in devices if (total := device.shown_again_total)}
     found = attribute(claims, scrapes, holdings, guard_seconds=guard, named_and_not=both)
     yield told("attribution_precision_ratio", (found.precision_ratio,))
     yield told("attribution_recall_ratio", (found.recall_ratio,))
     right = found.pods_right
     yield told("pods_named_right_ratio", (right.low, right.estimate, right.high))
-    for uuid in sorted({each.uuid for each in holdings} | {uuid for uuid, _ in claims}):
+    for uuid in sorted({each.uuid for each in holdings} | {uuid for uuid, _ in claims} | set(again)):
         # a device's labels have no part in another's errors, so each is judged by itself
         mine = {key: times for key, times in claims.items() if key[0] == uuid}
         held = [each for each in holdings if each.uuid == uuid]

@@ -155,10 +155,18 @@ class ScrapedTwice:
 
 
 def with_second_job(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """Prometheus' configuration with the exporter's job once more, under another name."""
+    """Prometheus' configuration with the exporter's job once more, whose series say which job they are of."""
     jobs = configuration["scrape_configs"]
-    again = [{**job, "job_name": _SECOND_JOB} for job in jobs if job["job_name"] == "dcgm-exporter"]
+    again = [
+        {**job, "job_name": _SECOND_JOB, "relabel_configs": _without_job_label(job["relabel_configs"])}
+        for job in jobs
+        if job["job_name"] == "dcgm-exporter"
+    ]
     return {**configuration, "scrape_configs": [*jobs, *again]}
+
+
+def _without_job_label(rules: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [rule for rule in rules if rule.get("target_label") != "job"]
 
 
 class GatewayCutOff:

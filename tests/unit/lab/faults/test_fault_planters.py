@@ -40,13 +40,14 @@ def test_series_are_dropped_by_a_rule_of_the_exporter_s_job_alone(device: str, l
     assert "metric_relabel_configs" not in sound["scrape_configs"][0]
 
 
-def test_a_second_job_scrapes_what_the_exporter_s_does() -> None:
+def test_a_second_job_scrapes_what_the_exporter_s_does_and_its_series_say_so() -> None:
     sound = prometheus.configuration(LabConfig())
     *jobs, again = with_second_job(sound)["scrape_configs"]
+    rules = [rule for rule in jobs[0]["relabel_configs"] if rule.get("target_label") != "job"]
 
     assert jobs == sound["scrape_configs"]
-    assert again == {**sound["scrape_configs"][0], "job_name": again["job_name"]}
     assert again["job_name"] not in {job["job_name"] for job in jobs}
+    assert again == {**jobs[0], "job_name": again["job_name"], "relabel_configs": rules}
 
 
 def test_every_query_of_the_adapter_looks_back() -> None:
