@@ -83,7 +83,7 @@ bench-autoscaling: setup ## prove stages and reactions of autoscaling on a lab (
 	@$(BIN)/python -m tests.scenarios.bench_autoscaling
 
 .PHONY: bench-fidelity
-bench-fidelity: setup ## hold accelerator-metrics against a lab's own log (25 minutes); writes results/bench-fidelity
+bench-fidelity: setup ## hold accelerator-metrics against a lab's own log (35 minutes); writes results/bench-fidelity
 	@$(BIN)/bench lab build
 	@$(BIN)/python -m tests.scenarios.bench_fidelity
 
