@@ -6,6 +6,7 @@ device another one is named), wrong (a pod that never had it, in the place of on
 and ended), duplicate (the device is shown once more, beside those that hold it).
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -90,10 +91,15 @@ def attribute(
         named_and_not: by device, the times at which it was shown with a pod's name and once more without any.
 
     """
+    named_at: dict[str, dict[str, FloatArray]] = defaultdict(dict)
+    for (uuid, pod), times in claims.items():
+        named_at[uuid][pod] = times
+    held_at: dict[str, list[Holding]] = defaultdict(list)
+    for holding in holdings:
+        held_at[holding.uuid].append(holding)
     counts, nothing = _Counts(), np.empty(0)
-    for uuid in {each.uuid for each in holdings} | {uuid for uuid, _ in claims} | set(named_and_not):
-        named = {pod: times for (device, pod), times in claims.items() if device == uuid}
-        held = [each for each in holdings if each.uuid == uuid]
+    for uuid in named_at.keys() | held_at.keys() | named_and_not.keys():
+        named, held = named_at[uuid], held_at[uuid]
         crowd = _Crowd.of(named, held, guard_seconds)
         _count_named(counts, named, held, crowd, named_and_not.get(uuid, nothing))
         _count_due(counts, named, held, crowd, scrapes.get(uuid, nothing))

@@ -47,7 +47,8 @@ def of_naming(
         # a device's labels have no part in another's errors, so each is judged by itself
         mine = {key: times for key, times in claims.items() if key[0] == uuid}
         held = [each for each in holdings if each.uuid == uuid]
-        alone = attribute(mine, scrapes, held, guard_seconds=guard, named_and_not=both)
+        shown = {uuid: both[uuid]} if uuid in both else {}
+        alone = attribute(mine, scrapes, held, guard_seconds=guard, named_and_not=shown)
         yield from _of_device(uuid, alone, again.get(uuid, 0), is_ours=bool(held))
     yield from _matrix(devices, holdings)
     delays = label_delays(claims, holdings)
