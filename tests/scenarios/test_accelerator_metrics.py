@@ -7,6 +7,7 @@ Recordings on two labs at once: faults that could be each other's finding are no
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 
@@ -32,35 +33,41 @@ pytestmark = [pytest.mark.lab, pytest.mark.measures]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recordings:
-    """Of a sound lab, with all faults of devices, with an exporter that collects too seldom."""
+    """Each of a lab of its own."""
 
-    sound: Recording
     faults: Recording
+    sound: Recording
     slow: Recording
+    """With an exporter that collects too seldom."""
+    shared: Recording
+    """Of devices that pods share, with the exporter as it comes."""
+    copied: Recording
+    """Of such devices, with an exporter that shows each sharer the whole of it."""
 
 
 @pytest.fixture(scope="module")
 def recordings() -> Recordings:
+    recorders: dict[str, Callable[[], Recording]] = {
+        "faults": partial(_on_a_lab, record_faults),
+        "sound": partial(_on_a_lab, partial(record, name="fidelity-sound")),
+        "slow": partial(_on_a_lab, record_slow),
+        "shared": partial(record_shared, "shared", duration_seconds=16.0),
+        "copied": partial(record_shared, "copied", "shares-copied", duration_seconds=8.0),
+    }
     with ThreadPoolExecutor(max_workers=2) as labs:
-        one = labs.submit(_on_a_lab, "faults", record_faults)
-        other = labs.submit(_on_a_lab, "sound", lambda lab: record(lab, "fidelity-sound"), record_slow)
-    (faults,), (sound, slow) = one.result(), other.result()
-    return Recordings(sound=sound, faults=faults, slow=slow)
+        recorded = {name: labs.submit(recorder) for name, recorder in recorders.items()}
+    return Recordings(**{name: each.result() for name, each in recorded.items()})
 
 
-def _on_a_lab(name: str, *recorders: Callable[[RunningLab], Recording]) -> list[Recording]:
-    with running_lab(unique_name(f"fidelity-{name}"), *LAB, *QUICK_INTERVALS) as lab:
-        return [each(lab) for each in recorders]
+def _on_a_lab(recorder: Callable[[RunningLab], Recording]) -> Recording:
+    with running_lab(unique_name("fidelity"), *LAB, *QUICK_INTERVALS) as lab:
+        return recorder(lab)
 
 
-@pytest.mark.timeout(300)
-def test_of_devices_that_pods_share_only_the_sharers_without_a_name_are_found_and_shares_that_are_copies() -> None:
-    with ThreadPoolExecutor(max_workers=2) as labs:
-        recorded = (
-            labs.submit(record_shared, "shared", duration_seconds=16.0),
-            labs.submit(record_shared, "copied", "shares-copied", duration_seconds=8.0),
-        )
-        untuned, copied = (each.result().judged() for each in recorded)
+def test_of_devices_that_pods_share_only_the_sharers_without_a_name_are_found_and_shares_that_are_copies(
+    recordings: Recordings,
+) -> None:
+    untuned, copied = recordings.shared.judged(), recordings.copied.judged()
 
     # the exporter as it comes has one label set a device: that one of two sharers is named is true, and is told
     assert verdicts(untuned, "fail") == {UNNAMED}
