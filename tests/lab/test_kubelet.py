@@ -5,11 +5,13 @@ What every cluster must keep stands in `tests/targets`.
 """
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bench.lab.kubelet.process import PODS_NICE
 from tests.contract.pods import (
     PYTHON,
     container,
@@ -17,6 +19,7 @@ from tests.contract.pods import (
     is_finished,
     output_of,
     pod,
+    python,
     run_to_end,
     shell,
     start,
@@ -113,6 +116,12 @@ def test_a_container_gets_no_more_cpu_than_its_limit(cluster: Target, space: str
     used_seconds = float(output_of(cluster, pod(space, "held", held)))
 
     assert used_seconds < 0.7
+
+
+def test_pods_stand_behind_the_control_plane(cluster: Target, space: str) -> None:
+    told = output_of(cluster, pod(space, "polite", python("import os; print(os.nice(0))")))
+
+    assert int(told) == os.nice(0) + PODS_NICE
 
 
 def test_a_container_sees_nothing_of_the_lab(cluster: Target, space: str, nodes: RunningLab) -> None:
