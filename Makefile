@@ -78,7 +78,7 @@ bench-load: setup ## measure the load generator against its gates; writes result
 	@$(BIN)/python -m tests.bench.gates
 
 .PHONY: bench-autoscaling
-bench-autoscaling: setup ## prove stages and reactions of autoscaling on a lab (28 minutes); writes results/bench-autoscaling
+bench-autoscaling: setup ## prove stages and reactions of autoscaling on a lab (45 minutes); writes results/bench-autoscaling
 	@$(BIN)/bench lab build
 	@$(BIN)/python -m tests.scenarios.bench_autoscaling
 
