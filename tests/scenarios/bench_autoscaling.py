@@ -14,7 +14,7 @@ from tests.scenarios import autoscaling_trial, reaction_proof, stage_proof
 from tests.scenarios.autoscaling_faults import MORE, WRONG
 from tests.scenarios.autoscaling_trial import Wrong
 from tests.scenarios.proof_table import Row, keep
-from tests.scenarios.reaction_proof import REFUSED_BELOW, ReactionProof
+from tests.scenarios.reaction_proof import FEWEST, REFUSED_BELOW, ReactionProof
 from tests.scenarios.stage_proof import DELAY_SECONDS, StageProof
 from tests.scenarios.trying import judged
 
@@ -81,7 +81,7 @@ def reaction_rows(proof: ReactionProof) -> Iterator[Row]:
     """The two tests."""
     count = len(proof.sound_seconds)
     what = f"{count} reactions come from the predicted distribution"
-    yield what, f"p = {proof.sound_p_value:.3f}", proof.sound_p_value >= REFUSED_BELOW
+    yield what, f"p = {proof.sound_p_value:.3f}", proof.sound_p_value >= REFUSED_BELOW and count >= FEWEST
     what = f"{len(proof.doubled_seconds)} reactions with the collect interval doubled do not"
     yield what, f"p = {proof.doubled_p_value:.2g}", proof.doubled_p_value < REFUSED_BELOW
 

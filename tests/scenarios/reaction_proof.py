@@ -25,7 +25,9 @@ LAB: Final = (
     *("--nodes", "1", "--exporter-interval", str(CLOCKS["collect"])),
     *("--scrape-interval", str(CLOCKS["scrape"]), "--hpa-sync", str(CLOCKS["sync"])),
 )
-STEPS: Final = 22
+STEPS: Final = 26
+FEWEST: Final = 20
+"""A step that begins before the device has come to rest has no reaction that could be compared."""
 REFUSED_BELOW: Final = 0.01
 TRIED: Final[Mapping[str, object]] = {
     "model": "lab-llama",
