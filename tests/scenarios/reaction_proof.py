@@ -27,7 +27,7 @@ LAB: Final = (
 )
 STEPS: Final = 26
 FEWEST: Final = 20
-"""A step that begins before the device has come to rest has no reaction that could be compared."""
+"""A step at which the device or the decision was not seen has no reaction that could be compared."""
 REFUSED_BELOW: Final = 0.01
 TRIED: Final[Mapping[str, object]] = {
     "model": "lab-llama",
