@@ -7,6 +7,7 @@ A fault that is not here is nothing but a line in the state: a process of the la
 import contextlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final, Protocol
 
 import yaml
@@ -75,6 +76,19 @@ class AdapterDown:
 
     async def wait_until_cleared(self, lab: Lab) -> None:
         await until_up(lab, adapter.ready)
+        for each in adapter.ready:
+            if each.kind == "APIService":
+                # the API server tells a service as available a moment before it asks it
+                await until(partial(_answers, lab, each.name), f"{each.name} answers")
+
+
+async def _answers(lab: Lab, api_service: str) -> bool:
+    api_version, _, group = api_service.partition(".")
+    try:
+        await lab.api.get(f"/apis/{group}/{api_version}")
+    except ApiError:
+        return False
+    return True
 
 
 def _adapter() -> Ready:
