@@ -48,9 +48,9 @@ class Recordings:
 @pytest.fixture(scope="module")
 def recordings() -> Recordings:
     recorders: dict[str, Callable[[], Recording]] = {
-        "faults": partial(_on_a_lab, record_faults),
-        "sound": partial(_on_a_lab, partial(record, name="fidelity-sound")),
-        "slow": partial(_on_a_lab, record_slow),
+        "faults": partial(_on_a_lab, "faults", record_faults),
+        "sound": partial(_on_a_lab, "sound", partial(record, name="fidelity-sound")),
+        "slow": partial(_on_a_lab, "slow", record_slow),
         "shared": partial(record_shared, "shared", duration_seconds=16.0),
         "copied": partial(record_shared, "copied", "shares-copied", duration_seconds=8.0),
     }
@@ -59,8 +59,8 @@ def recordings() -> Recordings:
     return Recordings(**{name: each.result() for name, each in recorded.items()})
 
 
-def _on_a_lab(recorder: Callable[[RunningLab], Recording]) -> Recording:
-    with running_lab(unique_name("fidelity"), *LAB, *QUICK_INTERVALS) as lab:
+def _on_a_lab(name: str, recorder: Callable[[RunningLab], Recording]) -> Recording:
+    with running_lab(unique_name(f"fidelity-{name}"), *LAB, *QUICK_INTERVALS) as lab:
         return recorder(lab)
 
 
