@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench import BenchError, LoadWorkers, Measurement, Reading, ScaledMetric, Source, Unit
-from workloads.ollama import BACKEND_HEADER, Ollama
+from workloads.ollama import BACKEND_HEADER, VERSION_PATH, Ollama
 
 if TYPE_CHECKING:
     from scenarios.pod_autoscaling import PodAutoscaling
@@ -19,6 +19,8 @@ UTILIZATION = ("DCGM_FI_DEV_GPU_UTIL", "DCGM_FI_DEV_GPU_UTIL_RATIO")
 ENERGY = "DCGM_FI_DEV_TOTAL_ENERGY_CONSUMPTION"
 POLL_HERTZ = 4.0
 """Of the metrics API. It, the lists and the watches stay below five requests a second."""
+ROUTE_SECONDS = 60.0
+"""For the Gateway to hear of the route and its pod. From here it may be out of reach, where pods make the load."""
 LEAST_RATE_PER_SECOND = 0.1
 MIN_STEP_SECONDS = 4.0
 """A step that is over at once has no requests to judge."""
@@ -76,6 +78,8 @@ class Trial:
         self._targets = rig.follow("apps/v1", "deployments", namespace=self._namespace)
         self._autoscalers = rig.follow("autoscaling/v2", "horizontalpodautoscalers", namespace=self._namespace)
         rig.deploy(self._workload, within_seconds=600.0)
+        rig.say("wait until the Gateway has the route")
+        self._await_route(gateway.url)
         probe_seconds = 2.0 * told.footprint().duration_seconds + 600.0
         self._probes = rig.probes(
             namespace=self._namespace, image=told.probe_image, metrics=(*UTILIZATION, ENERGY), seconds=probe_seconds
@@ -85,6 +89,15 @@ class Trial:
         metric = ScaledMetric(kind=self._scaled.hpa.metric, metric=self._scaled.metric, pod_selector=selector)
         self._poll = rig.poll_metric(metric, namespace=self._namespace, hertz=POLL_HERTZ)
         self._is_open = True
+
+    def _await_route(self, url: str) -> None:
+        """A Gateway that does not get through is no error: the requests of the calibration tell of it."""
+        self._rig.is_answered(
+            url + VERSION_PATH,
+            hostname=self._workload.hostname,
+            by_header=BACKEND_HEADER,
+            within_seconds=ROUTE_SECONDS,
+        )
 
     def calibrate(self) -> Iterator[Reading]:
         """What the metric shows idle, and with one replica at its capacity."""

@@ -14,6 +14,8 @@ Manifest = dict[str, Any]
 PORT: Final = 11434
 FRONT_PORT: Final = 8080
 BACKEND_HEADER: Final = "X-Bench-Backend"
+VERSION_PATH: Final = "/api/version"
+"""Answered without work."""
 
 # First it tells which devices it holds: by NVML where the container runtime brought nvidia-smi, else by what the
 # runtime set. `ollama run` with an empty prompt loads the model and returns when its runner answers.
@@ -121,7 +123,7 @@ class Ollama:
                 "timeoutSeconds": 60,
                 "failureThreshold": 600,
             },
-            "readinessProbe": {"httpGet": {"path": "/api/version", "port": PORT}, "periodSeconds": 2},
+            "readinessProbe": {"httpGet": {"path": VERSION_PATH, "port": PORT}, "periodSeconds": 2},
             "lifecycle": self._drain(),
         }
 

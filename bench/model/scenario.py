@@ -243,6 +243,9 @@ class Rig(Protocol):
     def gateway(self) -> Gateway:
         """The Gateway that requests go through."""
 
+    def is_answered(self, url: str, *, hostname: str, by_header: str, within_seconds: float) -> bool:
+        """Whether a GET through the Gateway reached a pod, which answers with the header, within the time."""
+
     def load(
         self, *, url: str, steps: str, arguments: tuple[str, ...] = (), workers: LoadWorkers | None = None
     ) -> Load:

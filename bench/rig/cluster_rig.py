@@ -23,7 +23,7 @@ from bench.model.measurement import NO_LABELS, Reading, Source, Window
 from bench.model.presence import Part
 from bench.model.scenario import Errand, LoadWorkers, Progress, ScaledMetric, Workload
 from bench.model.units import Unit, kubernetes_quantity
-from bench.rig import watched
+from bench.rig import answers, watched
 from bench.rig.clocks import Clocks
 from bench.rig.cost import CostMeter
 from bench.rig.errands import Sender, allocations, unused
@@ -334,6 +334,10 @@ class ClusterRig:
                     inside_url=self._inside_url(addresses[0]["value"], each["spec"]["listeners"][0]["port"]),
                 )
         raise NotFound("No Gateway has an address. `kubectl get gateways -A` shows their state.")
+
+    def is_answered(self, url: str, *, hostname: str, by_header: str, within_seconds: float) -> bool:
+        """Whether the Gateway brought a GET for this host to a pod, which answers with the header, within the time."""
+        return answers.is_answered(url, hostname=hostname, by_header=by_header, within_seconds=within_seconds)
 
     def _pods_of(self, workers: LoadWorkers) -> LoadPods:
         """The pods that make loads, started at their first load and kept for the next."""

@@ -24,7 +24,7 @@ from bench.model.scenario import LoadWorkers
 from bench.rig.cluster_rig import ClusterRig, Surroundings
 from tests.lab.asking import query, wait_until
 from tests.lab.running import RunningLab
-from workloads.ollama import BACKEND_HEADER, Ollama
+from workloads.ollama import BACKEND_HEADER, VERSION_PATH, Ollama
 
 pytestmark = pytest.mark.lab
 
@@ -61,11 +61,15 @@ def rig(lab: RunningLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 
 
 @pytest.fixture(scope="module")
-def server(rig: ClusterRig) -> Iterator[Ollama]:
+def server(lab: RunningLab, rig: ClusterRig) -> Iterator[Ollama]:
     gateway = rig.gateway()
     namespace = rig.namespace("agreement")
     server = Ollama(namespace=namespace, model="lab-llama", gateway=gateway.name, gateway_namespace=gateway.namespace)
     rig.deploy(server, within_seconds=120.0)
+    assert rig.is_answered(
+        gateway.url + VERSION_PATH, hostname=server.hostname, by_header=BACKEND_HEADER, within_seconds=20.0
+    )
+    wait_until(lambda: [name for name in served(lab) if namespace in name], within_seconds=20)
     yield server
     take_away(rig, server)
 
@@ -113,8 +117,8 @@ class Served:
 
 
 def served(lab: RunningLab) -> dict[str, Served]:
-    """Each service of the Gateway as Prometheus has it now, by the name that the access log has too."""
-    both = '{__name__=~"traefik_service_request_duration_seconds_(sum|count)"}'
+    """What was answered for each service as Prometheus has it now, by the name that the access log has too."""
+    both = '{__name__=~"traefik_service_request_duration_seconds_(sum|count)",code="200"}'
     told = {
         (each["metric"]["service"], each["metric"]["__name__"].rpartition("_")[2]): float(each["value"][1])
         for each in query(lab, f"sum by (__name__, service) ({both})")

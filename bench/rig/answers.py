@@ -1,0 +1,27 @@
+"""Whether requests get through a Gateway: nothing in the API tells when its proxies know a route and its pods."""
+
+import threading
+
+import urllib3
+
+from bench import interruption
+
+ANSWER_SECONDS = 2.0
+"""For one answer; a proxy without the route gives one at once."""
+
+
+def is_answered(url: str, *, hostname: str, by_header: str, within_seconds: float) -> bool:
+    """Whether a GET for this host was answered with the header within the time; it is asked four times a second."""
+    with urllib3.PoolManager(retries=False, timeout=ANSWER_SECONDS) as pool:
+        for seconds in interruption.slices(within_seconds):
+            if _has_header(pool, url, hostname, by_header):
+                return True
+            threading.Event().wait(seconds)
+    return False
+
+
+def _has_header(pool: urllib3.PoolManager, url: str, hostname: str, header: str) -> bool:
+    try:
+        return header in pool.request("GET", url, headers={"Host": hostname}).headers
+    except (urllib3.exceptions.HTTPError, OSError):
+        return False
