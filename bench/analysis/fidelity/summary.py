@@ -225,16 +225,26 @@ def _of_counter(device: Device, energy: Screened, ages: Signal | None) -> Iterat
     yield told("counter_resets_total", (int((steps < 0).sum()),), device.uuid, ENERGY)
     if power is None or energy.frozen_seconds:
         return
-    # a value that the device never had has no age of its own, and was read with those of its neighbours all the same
-    read = (
-        energy.times_seconds - at_its_scrape(ages, energy.times_seconds) if ages is not None else energy.times_seconds
-    )
+    read = energy.times_seconds - _ages_or_none(ages, energy.times_seconds)
     true = np.diff(cumulated(power, read))
     rises = np.isfinite(true) & (steps >= 0)
     if int(rises.sum()) < _LEAST_RISES or float(np.diff(read)[rises].sum()) < np.ptp(power.times_seconds) / 2.0:
         return  # over a short time the device's own lag of power behind energy is seen
     if true[rises].sum() > 0:
         yield told("energy_to_power_ratio", (float(steps[rises].sum() / true[rises].sum()),), device.uuid, ENERGY)
+
+
+def _ages_or_none(ages: Signal | None, times_seconds: FloatArray) -> FloatArray:
+    """
+    Ages at these scrapes, NaN where one is not known; zeros where hardly any is.
+
+    A value that the device never had has no age of its own, and was read with those of its neighbours all the same. A
+    lone device whose every value is such a one has the scrapes only: they are late by much the same each time, and
+    what the counter rose between two of them says enough of a wrong rate.
+    """
+    none = np.zeros(times_seconds.shape)
+    known = at_its_scrape(ages, times_seconds) if ages is not None else none
+    return known if int(np.isfinite(known).sum()) > _LEAST_RISES else none
 
 
 def _of_interval(uuid: str, interval: CollectInterval | None) -> Iterator[Reading]:

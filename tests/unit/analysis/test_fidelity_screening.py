@@ -144,6 +144,27 @@ def test_a_fault_of_one_series_is_found_by_one_dimension(plant):
     assert blamed(run) == {expected}
 
 
+def alone(run):
+    """Without the other device of the exporter."""
+    return {key: each for key, each in run.items() if key[1] != 1}
+
+
+@pytest.mark.parametrize(("collect", "scrape"), [(30.0, 15.0), (5.0, 5.0), (1.0, 5.0)])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_sound_device_without_neighbours_is_not_blamed(collect, scrape, seed):
+    assert blamed(alone(neighbours(seed, collect, scrape)), scrape) == set()
+
+
+@pytest.mark.parametrize("factor", [0.7, 1.3])
+def test_a_counter_that_rises_wrongly_from_the_start_is_found_without_neighbours(factor):
+    run = alone(neighbours())
+    for kind in ("energy", "probe-energy"):  # it has run for long
+        run[kind, 0] = changed(run[kind, 0], values=run[kind, 0].values + 1e7)
+    run["energy", 0] = scaled_from(run["energy", 0], 0, factor)
+
+    assert blamed(run) == {"energy_to_power_ratio"}
+
+
 @pytest.mark.parametrize("again", [{"job": "by-another-job"}, {"instance": "10.0.0.9:9400"}])
 def test_a_device_that_is_scraped_by_two_jobs_or_from_two_exporters_is_shown_twice(again):
     run = neighbours()
