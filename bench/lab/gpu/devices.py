@@ -36,7 +36,7 @@ class Devices:
         self._faults = Faults(paths.faults)
         self._ghosts: dict[str, Holding] = {}
         """Of pods that are gone, which a kubelet that was told to lie still lists."""
-        self._released: list[Holding] = []
+        self._with_memory: dict[str, Holding] = {}
         """Since the last sample: their memory is still shown."""
         self._boards: dict[str, tuple[Board, ...]] = {}
         self._slots: dict[str, tuple[allocation.Slot, ...]] = {}
@@ -148,7 +148,6 @@ class Devices:
         self._meter.forget(pod_uid)
         if holding:
             self._tell("device-released", holding)
-            self._released.append(holding)
             if self._faults.find("ghost-pod"):
                 self._ghosts[pod_uid] = holding
 
@@ -188,8 +187,14 @@ class Devices:
         for boards in self._boards.values():
             for board in boards:
                 board.advance(uses.get(board.gpu.uuid, {}), seconds, stamp)
-        while self._released:
-            self._tell("device-memory-freed", self._released.pop())
+        self._tell_of_freed()
+
+    def _tell_of_freed(self) -> None:
+        """Memory goes with the processes, before the kubelet has cleared away the rest of the pod."""
+        before = self._with_memory
+        self._with_memory = {uid: held for uid, held in self._holdings.items() if self._meter.memory_bytes(uid) > 0}
+        for uid in before.keys() - self._with_memory.keys():
+            self._tell("device-memory-freed", before[uid])
 
     def _gpus(self, node: str) -> tuple[Gpu, ...]:
         return tuple(board.gpu for board in self._boards.get(node, ()))

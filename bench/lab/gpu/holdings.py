@@ -82,6 +82,10 @@ class Meter:
         self._totals.pop(pod_uid, None)
         self._memory_bytes.pop(pod_uid, None)
 
+    def memory_bytes(self, pod_uid: str) -> int:
+        """What the pod's devices showed at the last reading."""
+        return self._memory_bytes.get(pod_uid, 0)
+
     def uses(
         self, holdings: Sequence[Holding], usage: Mapping[str, PodUsage], *, keeps_memory: bool = False
     ) -> dict[str, dict[str, Use]]:
@@ -95,8 +99,8 @@ class Meter:
             used = usage.get(holding.pod_uid)
             if keeps_memory:
                 used = self._kept(holding.pod_uid, used)
-            elif used is not None:
-                self._memory_bytes[holding.pod_uid] = used.memory_bytes
+            else:
+                self._memory_bytes[holding.pod_uid] = used.memory_bytes if used is not None else 0
             if used is None or not holding.units:
                 continue
             for unit, use in self._shares(holding, used):

@@ -1,5 +1,6 @@
 """Who gets which device, and what a container sees."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -294,6 +295,37 @@ def test_the_truth_log_tells_who_got_what_and_when_it_was_busy(make_lab: Make) -
 
     assert lines.count('"device-allocated"') == lines.count('"device-released"') == 1
     assert lines.count('"direction":"up"') == lines.count('"direction":"down"') == 10
+
+
+def test_the_truth_log_tells_of_freed_memory_when_the_processes_are_gone_and_not_when_the_pod_is(
+    make_lab: Make,
+) -> None:
+    lab = make_lab(gpus_per_node=1)
+    lab.give("a", GPU)
+    lab.run(0.5, cores={"a": 0.0}, memory_bytes=10**8)
+
+    def events() -> list[str]:
+        told = (json.loads(line)["event"] for line in lab.paths.truth.read_text().splitlines())
+        return [event for event in told if event in {"device-memory-freed", "device-released"}]
+
+    assert events() == []
+    lab.run(0.1, cores={"a": 0.0}, memory_bytes=0)
+    assert events() == ["device-memory-freed"]
+    lab.devices.release("a")
+    lab.run(0.1, cores={})
+    assert events() == ["device-memory-freed", "device-released"]
+
+
+def test_memory_that_is_kept_until_the_pod_lets_go_is_freed_afterwards(make_lab: Make) -> None:
+    lab = make_lab(gpus_per_node=1)
+    lab.give("a", GPU)
+    lab.run(0.5, cores={"a": 0.0}, memory_bytes=10**8)
+    lab.devices.release("a")
+    assert "device-memory-freed" not in lab.paths.truth.read_text()
+
+    lab.run(0.1, cores={})
+
+    assert lab.paths.truth.read_text().count("device-memory-freed") == 1
 
 
 def test_work_of_a_pod_is_spread_over_its_devices_and_sharers_add_up(make_lab: Make) -> None:
