@@ -81,7 +81,8 @@ def reaction_rows(proof: ReactionProof) -> Iterator[Row]:
     """The two tests."""
     count = len(proof.sound_seconds)
     what = f"{count} reactions come from the predicted distribution"
-    yield what, f"p = {proof.sound_p_value:.3f}", proof.sound_p_value >= REFUSED_BELOW and count >= FEWEST
+    without = f"; steps without one: {len(proof.not_seen)}" if proof.not_seen else ""
+    yield what, f"p = {proof.sound_p_value:.3f}{without}", proof.sound_p_value >= REFUSED_BELOW and count >= FEWEST
     what = f"{len(proof.doubled_seconds)} reactions with the collect interval doubled do not"
     yield what, f"p = {proof.doubled_p_value:.2g}", proof.doubled_p_value < REFUSED_BELOW
 

@@ -15,7 +15,7 @@ from bench.analysis.autoscaling.reacting import predicted_reactions
 from bench.analysis.autoscaling.view import View
 from bench.analysis.intervals import ks_test
 from bench.lab.faults.planting import planted
-from bench.model.measurement import FloatArray, Measurement, Reading
+from bench.model.measurement import Absent, FloatArray, Measurement, Reading
 from tests.lab.running import RunningLab
 from tests.scenarios.trying import made, of, rig_on
 
@@ -56,6 +56,8 @@ class ReactionProof:
     sound_p_value: float
     doubled_seconds: tuple[float, ...]
     doubled_p_value: float
+    not_seen: tuple[str, ...]
+    """Why steps of the sound run have no reaction that could be compared."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -76,6 +78,11 @@ def prove_reactions(lab: RunningLab, steps: int = STEPS) -> ReactionProof:
         sound_p_value=ks_test(sound, predicted).p_value,
         doubled_seconds=tuple(np.round(doubled, 3).tolist()),
         doubled_p_value=ks_test(doubled, predicted).p_value,
+        not_seen=tuple(
+            f"step {each.labels['step']}: {each.reason}"
+            for each in of(view.derived, "reaction_after_device_seconds")
+            if isinstance(each, Absent)
+        ),
     )
 
 

@@ -67,6 +67,10 @@ def reactions(view: View, courses: Sequence[tuple[Step, Timeline]]) -> Iterator[
         yield one("reaction_predicted_worst_seconds", worst)
     for step, timeline in courses:
         labels = {"step": str(step.number)}
+        if missing := _missing(timeline):
+            for name in ("reaction_seconds", "reaction_to_predicted_worst_ratio", "reaction_after_device_seconds"):
+                yield absent(name, missing, labels)
+            continue
         reaction = _until_decision(timeline, (Stage.DEVICE, *_WAY))
         yield one("reaction_seconds", reaction, labels)
         yield one("reaction_to_predicted_worst_ratio", reaction / worst, labels)
@@ -74,11 +78,16 @@ def reactions(view: View, courses: Sequence[tuple[Step, Timeline]]) -> Iterator[
     yield from _distribution(view, courses)
 
 
+def _missing(timeline: Timeline) -> str:
+    """Why there is no reaction: no decision was seen, or no busy device to count from; empty where there is one."""
+    needed = [timeline.segment(stage) for stage in (Stage.DEVICE, Stage.DECISION)]
+    return "; ".join(
+        f"{each.stage.value}: {each.absent_because}" for each in needed if each.duration_nanoseconds is None
+    )
+
+
 def _until_decision(timeline: Timeline, stages: Sequence[Stage]) -> float:
-    """The stages added up; NaN without a decision, or without a sighting of the device to count from."""
-    ends = [timeline.segment(stage).duration_seconds for stage in (Stage.DECISION, Stage.DEVICE)]
-    if np.isnan(ends).any():
-        return float("nan")
+    """The stages added up."""
     return float(np.nansum([timeline.segment(stage).duration_seconds for stage in stages]))
 
 
@@ -88,8 +97,7 @@ def _distribution(view: View, courses: Sequence[tuple[Step, Timeline]]) -> Itera
 
     From the device and not from the step: how fast a device fills is the load's and the driver's doing.
     """
-    seen = np.array([_until_decision(timeline, _WAY) for _, timeline in courses])
-    seen = seen[np.isfinite(seen)]
+    seen = np.array([_until_decision(timeline, _WAY) for _, timeline in courses if not _missing(timeline)])
     queries = [timeline.segment(Stage.METRICS_API).duration_seconds for _, timeline in courses]
     processing = float(np.nanmedian(queries)) if np.isfinite(queries).any() else 0.0
     predicted = predicted_reactions(view, max(0.0, processing))

@@ -293,6 +293,16 @@ def test_without_a_probe_the_device_stage_is_absent_and_the_rest_stands() -> Non
     assert value_of(derived, "stage_seconds", direction="up", stage="pod-created") == pytest.approx(0.1, abs=1e-6)
 
 
+def test_a_reaction_that_cannot_be_told_says_which_sighting_is_missing() -> None:
+    derived = list(derive(sound(gpu_busy_time_ratio=None), RULES))
+
+    (device,) = find_readings(derived, "stage_seconds", {"direction": "up", "stage": "device"})
+    (reaction,) = find_readings(derived, "reaction_after_device_seconds", {})
+    assert isinstance(device, Absent)
+    assert isinstance(reaction, Absent)
+    assert reaction.reason == f"device: {device.reason}"
+
+
 def test_a_stage_that_holds_the_time_of_others_that_were_not_seen_is_not_accused() -> None:
     unseen = sound(gpu_busy_time_ratio=None, device_held_total=None, metrics_api_metric_value=late_metric())
 
