@@ -20,6 +20,9 @@ RUN_LABEL: Final = "bench.run-id"
 GIVEN_UP: Final = "its removal was interrupted"
 REMOVAL_SECONDS: Final = 120.0
 """A namespace with pods that ignore SIGTERM for their 30 s, four times over."""
+END_GRACE_SECONDS: Final = 2
+"""For pods when all is over: nobody asks them any more, and nothing of theirs is kept. Kubernetes waits half of the
+longest `terminationGracePeriodSeconds` for a namespace whose pods are still there when it first looks, after 5 s."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +98,7 @@ class Sandbox:
         try:
             with interruption.cleaning():
                 for refs in () if interruption.is_given_up() else self._own_together():
+                    self._end_pods(*refs)
                     self.remove(*refs)
         except KeyboardInterrupt:
             if not interruption.is_asked():
@@ -103,6 +107,15 @@ class Sandbox:
         self.left.extend(Leftover(ref=ref, reason=GIVEN_UP) for ref in self._own() if ref not in told)
         if self._heartbeat is not None:
             self._heartbeat.stop()
+
+    def _end_pods(self, *refs: Ref) -> None:
+        """Pods in namespaces that go are given little time; while a namespace goes, no controller replaces them."""
+        for ref in filter(_is_namespace, refs):
+            with contextlib.suppress(BenchError):  # then they take their time
+                if ask_to_go(self.cluster, ref, run_id=self.run_id):
+                    for pod in self.cluster.list(f"/api/v1/namespaces/{ref.name}/pods").items:
+                        named = Ref(api_version="v1", kind="Pod", name=pod["metadata"]["name"], namespace=ref.name)
+                        self.cluster.delete(named, grace_seconds=END_GRACE_SECONDS)
 
     def _own(self) -> tuple[Ref, ...]:
         """What is there, without what goes with its namespace; the last that was created comes first."""

@@ -61,7 +61,7 @@ def rig(lab: RunningLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
 
 
 @pytest.fixture(scope="module")
-def server(lab: RunningLab, rig: ClusterRig) -> Iterator[Ollama]:
+def server(lab: RunningLab, rig: ClusterRig) -> Ollama:
     gateway = rig.gateway()
     namespace = rig.namespace("agreement")
     server = Ollama(namespace=namespace, model="lab-llama", gateway=gateway.name, gateway_namespace=gateway.namespace)
@@ -70,17 +70,7 @@ def server(lab: RunningLab, rig: ClusterRig) -> Iterator[Ollama]:
         gateway.url + VERSION_PATH, hostname=server.hostname, by_header=BACKEND_HEADER, within_seconds=20.0
     )
     wait_until(lambda: [name for name in served(lab) if namespace in name], within_seconds=20)
-    yield server
-    take_away(rig, server)
-
-
-def take_away(rig: ClusterRig, server: Ollama) -> None:
-    """Its pods are given no time to drain: nobody asks them any more, and their namespace would wait for them."""
-    cluster, inside = rig.around.cluster, f"namespaces/{server.namespace}"
-    rig.remove(*(manifest for manifest in server.manifests() if manifest["kind"] == "Deployment"))
-    wait_until(lambda: not cluster.list(f"/apis/apps/v1/{inside}/replicasets").items, within_seconds=20)
-    left = [pod["metadata"] for pod in cluster.list(f"/api/v1/{inside}/pods").items]
-    rig.remove(*({"apiVersion": "v1", "kind": "Pod", "metadata": pod} for pod in left), grace_seconds=0)
+    return server
 
 
 def arguments(server: Ollama, url: str) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What of a lab could still be on the machine after its end: looked for in /proc, /sys and on the loopback address."""
 
+import fcntl
 import os
 import socket
 import threading
@@ -15,6 +16,8 @@ from tests.lab.running import RunningLab
 
 NAMESPACES = ("pid", "mnt", "net", "user", "ipc", "uts", "cgroup")
 CGROUPS = Path("/sys/fs/cgroup")
+PARENT_OF_NAMESPACE = 0xB702
+"""The request NS_GET_PARENT of ioctl_ns(2)."""
 PAUSE_SECONDS = 0.01
 """Between two looks. The kernel tells of the end of a process, but not of the end of all that it held."""
 
@@ -26,6 +29,8 @@ class Traces:
     name: str
     root: str
     namespaces: frozenset[str]
+    """Those that are there as long as the lab is. A pod's own end with the pod, and the kernel gives their numbers to
+    pods of other labs while this one still runs."""
     ports: frozenset[int]
     interfaces: frozenset[str]
     """Of this machine before the lab came up."""
@@ -46,36 +51,37 @@ def namespaces_of(pid: int | str) -> frozenset[str]:
     return frozenset(found)
 
 
+def pid_namespaces_around(pid: int | str) -> frozenset[str]:
+    """A process's PID namespace and those that it lies in; a pod's lies in its lab's."""
+    found: set[str] = set()
+    try:
+        file = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY)
+    except OSError:
+        return frozenset()
+    while True:
+        found.add(f"pid:[{os.fstat(file).st_ino}]")
+        try:
+            parent = fcntl.ioctl(file, PARENT_OF_NAMESPACE)
+        except PermissionError:  # it would be around ours
+            return frozenset(found)
+        finally:
+            os.close(file)
+        file = parent
+
+
 def take_traces(lab: RunningLab, before: frozenset[str]) -> Traces:
     """Of a lab that runs; `before` are the interfaces that were there without it."""
-    ours = namespaces_of("self")
-    inside = {name for pid in pids() for name in namespaces_of(pid) if _descends(pid, lab.pid)}
+    inside = namespaces_of(lab.pid) - namespaces_of("self")
     kubeconfig = yaml.safe_load(lab.kubeconfig.read_text(encoding="utf-8"))
     urls = [kubeconfig["clusters"][0]["cluster"]["server"], lab.status["prometheus_url"], lab.status["gateway_url"]]
     ports = frozenset(port for url in urls if url and (port := urlsplit(url).port))
-    assert inside - ours, "the lab has no namespace of its own"
+    assert inside, "the lab has no namespace of its own"
     assert ports, "the lab has no port"
-    return Traces(
-        name=lab.name, root=str(lab.paths.root), namespaces=frozenset(inside - ours), ports=ports, interfaces=before
-    )
+    return Traces(name=lab.name, root=str(lab.paths.root), namespaces=inside, ports=ports, interfaces=before)
 
 
 def pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _descends(pid: int, ancestor: int) -> bool:
-    for _ in range(64):
-        if pid == ancestor:
-            return True
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
-            return False
-        pid = int(stat.rpartition(")")[2].split()[1])
-        if pid <= 1:
-            return False
-    return False
 
 
 def now_ticks() -> int:
@@ -106,7 +112,8 @@ def processes(traces: Traces, end_ticks: int) -> list[str]:
             line = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue
-        is_inside = bool(traces.namespaces & namespaces_of(pid)) and _was_there(pid, end_ticks)
+        around = namespaces_of(pid) | pid_namespaces_around(pid)
+        is_inside = bool(traces.namespaces & around) and _was_there(pid, end_ticks)
         if is_inside or (traces.root in line.split() and _was_there(pid, now_ticks())):
             found.append(f"process {pid}: {line[:200]}")
     return found

@@ -41,6 +41,8 @@ class FakeApi:
         self.requests: list[tuple[str, str]] = []
         self.forgotten_below = 0
         """Watches from an older version are answered with 410."""
+        self.graces: dict[str, int] = {}
+        """Object → the grace with which it was asked to go."""
         self.holds: set[str] = set()
         """Objects that do not go when they are deleted."""
         self.goes_after: dict[str, str] = {}
@@ -185,6 +187,8 @@ class Handler(BaseHTTPRequestHandler):
         if asked[0] not in self.api.objects:
             self.refuse(404, f"{asked[0]} not found")
             return
+        if "gracePeriodSeconds" in self.body:
+            self.api.graces[asked[0]] = self.body["gracePeriodSeconds"]
         self.api.remove(asked[0])
         self.answer(200, {"status": "Success"})
 

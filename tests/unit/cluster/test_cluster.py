@@ -8,7 +8,7 @@ import pytest
 from bench.cluster.client import Cluster
 from bench.cluster.journal import Journal, is_held, leftovers
 from bench.cluster.objects import Ref
-from bench.cluster.sandbox import RUN_LABEL, Sandbox
+from bench.cluster.sandbox import END_GRACE_SECONDS, RUN_LABEL, Sandbox
 from bench.cluster.wait import wait_until, wait_until_gone
 from bench.cluster.watch import Change, Watch
 from bench.errors import (
@@ -180,6 +180,22 @@ def test_all_namespaces_are_asked_to_go_before_the_first_is_waited_for(
 
     assert sandbox.left == []
     assert leftovers(journal.path) == ()
+
+
+def test_pods_of_a_namespace_that_goes_are_given_little_time_and_are_not_replaced(
+    api: FakeApi, cluster: Cluster, journal: Journal
+) -> None:
+    pod = "/api/v1/namespaces/mine/pods/of-a-controller"
+
+    with Sandbox(cluster=cluster, journal=journal, run_id="r1") as sandbox:
+        sandbox.namespace("mine")
+        api.put(pod, {"metadata": {"name": "of-a-controller", "namespace": "mine"}})
+        api.goes_after["/api/v1/namespaces/mine"] = pod
+
+    deleted = [path for method, path in api.requests if method == "DELETE"]
+    assert deleted.index("/api/v1/namespaces/mine") < deleted.index(pod)
+    assert api.graces == {pod: END_GRACE_SECONDS}
+    assert sandbox.left == []
 
 
 def test_an_object_that_was_there_before_is_not_taken_for_ours(
