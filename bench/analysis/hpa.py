@@ -173,10 +173,15 @@ class Decider:
     hpa: Hpa
     recommendations: list[tuple[float, int]] = field(default_factory=list)
     scalings: list[tuple[float, int]] = field(default_factory=list)
+    _has_looked: bool = False
 
     def decide(self, now_seconds: float, current: int, wanted: int) -> int:
         """The replicas that the HPA asks for at this sync, given what the metric alone wants."""
         hpa = self.hpa
+        if not self._has_looked:
+            # what the controller finds when it sees an HPA first is its first recommendation
+            self.recommendations.append((now_seconds, current))
+            self._has_looked = True
         longest = max(hpa.up.stabilization_seconds, hpa.down.stabilization_seconds)
         self.recommendations = [each for each in self.recommendations if each[0] > now_seconds - longest]
         chosen = self._stabilized(now_seconds, current, wanted)

@@ -106,6 +106,13 @@ def test_nothing_goes_down_before_the_window_is_over():
     assert decider.decide(315.0, 4, 1) == 1
 
 
+def test_what_an_hpa_finds_at_first_is_its_first_recommendation():
+    waits = Behavior(stabilization_seconds=60.0, policies=(Policy(period_seconds=15, pods=10),))
+
+    assert Decider(hpa(max_replicas=10)).decide(0.0, 4, 1) == 4
+    assert Decider(hpa(max_replicas=10, up=waits)).decide(0.0, 1, 5) == 1
+
+
 def test_without_behavior_it_goes_to_four_or_doubles_and_with_it_by_four_or_doubles():
     plain = hpa(max_replicas=20)
     told = hpa(max_replicas=20, up=default_up())
