@@ -43,14 +43,22 @@ def _short(view: View, step: Step, reached: float) -> Iterator[Reading]:
     if predicted is None:
         yield absent("replicas_short_of_predicted_total", "the capacity of one replica was not measured", labels)
         return
-    short = max(0.0, predicted[0] - reached)
-    yield _unless_too_short("replicas_short_of_predicted_total", short, step, _slowest_seconds(view))
+    short, lasted_seconds = max(0.0, predicted[0] - reached), step.end_seconds - step.start_seconds
+    yield _unless_too_short("replicas_short_of_predicted_total", short, step, lasted_seconds, _slowest_seconds(view))
 
 
 def _left_over(view: View, step: Step, last: float) -> Reading:
     left = last - max(1, view.rules.hpa.min_replicas)
     takes_seconds = view.rules.hpa.down.stabilization_seconds + _slowest_seconds(view)
-    return _unless_too_short("replicas_left_over_total", left, step, takes_seconds)
+    lasted_seconds = step.end_seconds - max(step.start_seconds, _last_answer_seconds(view, step))
+    return _unless_too_short("replicas_left_over_total", left, step, lasted_seconds, takes_seconds)
+
+
+def _last_answer_seconds(view: View, step: Step) -> float:
+    """When the last request of the step up before it was answered: until then its load is on the devices."""
+    before = view.measurements("request_e2e_seconds", {"step": str(step.number), "direction": "up"})
+    ends = [float((each.times_seconds + each.values).max()) for each in before if each.values.size]
+    return max(ends, default=step.start_seconds)
 
 
 def _slowest_seconds(view: View) -> float:
@@ -59,13 +67,12 @@ def _slowest_seconds(view: View) -> float:
     return prediction.max_seconds if prediction is not None and np.isfinite(prediction.max_seconds) else 0.0
 
 
-def _unless_too_short(name: str, missing: float, step: Step, takes_seconds: float) -> Reading:
+def _unless_too_short(name: str, missing: float, step: Step, lasted_seconds: float, takes_seconds: float) -> Reading:
     """What did not come within a step that was over before it had to is not missing; what came is there."""
-    lasted = step.end_seconds - step.start_seconds
-    if not missing or lasted >= takes_seconds:
+    if not missing or lasted_seconds >= takes_seconds:
         return one(name, missing, {"step": str(step.number)})
     reason = (
-        f"the step {step.direction} lasted {lasted:.0f} s, and what is due may take {takes_seconds:.0f} s: "
+        f"the step {step.direction} lasted {lasted_seconds:.0f} s, and what is due may take {takes_seconds:.0f} s: "
         f"set {step.direction}_seconds higher"
     )
     return absent(name, reason, {"step": str(step.number)})

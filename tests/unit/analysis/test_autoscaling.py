@@ -454,6 +454,19 @@ def test_what_was_not_given_the_time_that_it_may_take_is_not_missing(
     assert told in found.reason
 
 
+def test_replicas_that_work_off_what_has_queued_up_are_not_left_over() -> None:
+    long_queue = reading(
+        "request_e2e_seconds", [(DOWN - 1.0, 320.0)], {"backend": "old", "step": "1", "direction": "up"}
+    )
+    steady = reading("desired_replicas_total", [(90.0, 2.0)])
+    rate = step_of("down", DOWN, DOWN + 330.0)
+    run = sound(load_rate_per_second=rate, desired_replicas_total=steady, request_e2e_seconds=long_queue)
+
+    (found,) = find_readings(list(derive(run, RULES)), "replicas_left_over_total")
+
+    assert isinstance(found, Absent)
+
+
 @pytest.mark.parametrize(
     ("step", "replicas", "name"),
     [
