@@ -12,12 +12,12 @@ import sys
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 
 def answer(path: str, query: dict[str, list[str]], now: str) -> dict[str, Any] | None:
     """The body; None where there is nothing of this path."""
-    _, group, version, *words = path.strip("/").split("/")
+    _, group, version, *words = unquote(path).strip("/").split("/")
     match words:
         case []:
             return {
