@@ -35,7 +35,7 @@ demo: setup ## bring up the lab, load an inference server through its Gateway, w
 	status=$$?; $(BIN)/bench lab down --name demo && exit $$status
 
 # The model is the one that the lab's ollama image carries; the intervals are those that the lab above was told. Arrivals are
-# random: within 8 s their chance alone took a replica away in one of some ten runs, so that the window is longer.
+# random: in a run with a window of 8 s chance alone took a replica away within a step up.
 DEMO := model=lab-llama collect_interval_seconds=2 repeats=2 up_seconds=45 down_seconds=60 stabilization_seconds=15 \
 	idle_seconds=8 prompt_tokens=8 output_tokens=8
 
