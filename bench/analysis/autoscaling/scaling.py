@@ -72,7 +72,7 @@ def _unless_too_short(name: str, missing: float, step: Step, lasted_seconds: flo
     if not missing or lasted_seconds >= takes_seconds:
         return one(name, missing, {"step": str(step.number)})
     reason = (
-        f"the step {step.direction} lasted {lasted_seconds:.0f} s, and what is due may take {takes_seconds:.0f} s: "
+        f"the step {step.direction} left {lasted_seconds:.0f} s, and what is due may take {takes_seconds:.0f} s: "
         f"set {step.direction}_seconds higher"
     )
     return absent(name, reason, {"step": str(step.number)})

@@ -37,7 +37,7 @@ class Devices:
         self._ghosts: dict[str, Holding] = {}
         """Of pods that are gone, which a kubelet that was told to lie still lists."""
         self._with_memory: dict[str, Holding] = {}
-        """Since the last sample: their memory is still shown."""
+        """By pod uid: those whose devices showed memory at the last sample."""
         self._boards: dict[str, tuple[Board, ...]] = {}
         self._slots: dict[str, tuple[allocation.Slot, ...]] = {}
         self._units: dict[str, Unit] = {}
